@@ -1,0 +1,64 @@
+/* Records about names: objects in the arena like any other, found under PST_RANGE_NAME and
+ * PST_RANGE_LISTING. A reader copies a record out, checks the entry's generation, and only then looks
+ * at the copy, with every length checked against the copy's size. */
+#pragma once
+
+#include "shim/abi/abi.h"
+
+#define PST_NAME_MAGIC 0x4d414e50u    /* "PNAM" */
+#define PST_LISTING_MAGIC 0x54534c50u /* "PLST" */
+
+/* kinds */
+#define PST_KIND_ABSENT 0u
+#define PST_KIND_FILE 1u
+#define PST_KIND_DIRECTORY 2u
+
+struct pst_attr {
+  uint64_t size;
+  uint64_t version;    /* digest of the origin's version token, seeded with the name; never 0 for a file */
+  int64_t mtime_ns;    /* since 1970 */
+  uint64_t ino;        /* stable for a name; never 0 */
+  uint32_t kind;
+  uint32_t mode;       /* permission bits only */
+  uint32_t nlink;
+  int32_t err;         /* PST_KIND_ABSENT: the errno to give (ENOENT, EACCES, ...) */
+  uint64_t reserved[2];
+};
+PST_CHECK_SIZE(struct pst_attr, 64);
+PST_CHECK_OFFSET(struct pst_attr, kind, 32);
+
+struct pst_name_record {
+  uint32_t magic;
+  uint32_t name_len;
+  uint64_t reserved;
+  struct pst_attr attr;
+  /* name_len bytes: the path relative to the mount, as in the key; no NUL */
+};
+PST_CHECK_SIZE(struct pst_name_record, 80);
+#define PST_NAME_RECORD_MAX (sizeof(struct pst_name_record) + PST_PATH_MAX)
+
+/* One page of a directory. All pages of one listing carry the same listing_id; a reader that meets
+ * another id starts over. "." and ".." are not in it. */
+struct pst_listing_page {
+  uint32_t magic;
+  uint32_t bytes;        /* of this page, header included; at most PST_RANGE_BYTES */
+  uint32_t page;
+  uint32_t pages;        /* at least 1 */
+  uint32_t count;        /* entries in this page */
+  uint32_t reserved0;
+  uint64_t listing_id;
+  uint64_t total_count;
+  uint64_t reserved[3];
+};
+PST_CHECK_SIZE(struct pst_listing_page, 64);
+
+struct pst_listing_entry {
+  uint64_t ino;
+  uint16_t record_bytes; /* of this entry with its name and padding, a multiple of 8 */
+  uint16_t name_len;     /* 1..255 */
+  uint8_t kind;
+  char name[3];          /* name_len bytes and a NUL, going on past the struct */
+};
+PST_CHECK_SIZE(struct pst_listing_entry, 16);
+PST_CHECK_OFFSET(struct pst_listing_entry, name, 13);
+#define PST_LISTING_ENTRY_BYTES(name_len) ((13u + (name_len) + 1u + 7u) & ~7u)
