@@ -1,0 +1,26 @@
+// Threads of the sidecar: named, and with every signal blocked, so that signals meant for the process
+// reach the thread that waits for them.
+#pragma once
+
+#include <pthread.h>
+#include <signal.h>
+
+#include <thread>
+#include <utility>
+
+namespace penstock {
+
+// Starts `body` on a new thread called `name` (at most 15 characters).
+template <typename Body>
+std::thread StartThread(const char* name, Body&& body) {
+  sigset_t all;
+  sigset_t before;
+  sigfillset(&all);
+  pthread_sigmask(SIG_SETMASK, &all, &before);  // inherited by the new thread
+  std::thread thread(std::forward<Body>(body));
+  pthread_sigmask(SIG_SETMASK, &before, nullptr);
+  pthread_setname_np(thread.native_handle(), name);
+  return thread;
+}
+
+}  // namespace penstock
