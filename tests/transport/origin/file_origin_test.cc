@@ -12,6 +12,7 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <functional>
 #include <set>
 #include <string>
 #include <thread>
@@ -232,6 +233,59 @@ TEST_P(FileOriginTest, APassedDeadlineEndsTheOperation) {
   stat.deadline_ns = 1;
   RunOp(&stat, [&](StatOp* started) { origin_->Stat(started); });
   EXPECT_EQ(stat.error.code, Code::kDeadline);
+}
+
+// Passes calls on, and runs `interfere` before the fifth read.
+class InterferingIo final : public FileIo {
+ public:
+  InterferingIo(std::unique_ptr<FileIo> under, std::function<void()> interfere)
+      : under_(std::move(under)), interfere_(std::move(interfere)) {}
+  void Submit(FileCall* call) override {
+    if (call->kind == FileCall::Kind::kRead && ++reads_ == 5) interfere_();
+    under_->Submit(call);
+  }
+  const char* Name() const override { return under_->Name(); }
+
+ private:
+  std::unique_ptr<FileIo> under_;
+  std::function<void()> interfere_;
+  int reads_ = 0;
+};
+
+TEST_P(FileOriginTest, AChangeBetweenTwoStepsOfAReadIsSeen) {
+  constexpr std::size_t kSize = 64'000;  // ten steps of 64 buffers of 100 bytes
+  const std::string first(kSize, 'a');
+  const std::string second(kSize, 'b');
+  const auto in_place = [&] {
+    const int fd = open((folder_ / "f").c_str(), O_WRONLY);
+    ASSERT_EQ(pwrite(fd, second.data(), kSize, 0), static_cast<ssize_t>(kSize));
+    close(fd);
+  };
+  const auto by_rename = [&] {
+    Write("f.new", second);
+    fs::rename(folder_ / "f.new", folder_ / "f");
+  };
+  const auto shorter = [&] { fs::resize_file(folder_ / "f", 10); };
+  const auto removed = [&] { fs::remove(folder_ / "f"); };
+  for (const std::function<void()>& interfere :
+       {std::function<void()>(in_place), std::function<void()>(by_rename),
+        std::function<void()>(shorter), std::function<void()>(removed)}) {
+    Write("f", first);
+    FileOrigin origin(folder_.string(),
+                      std::make_unique<InterferingIo>(MakePoolFileIo(1, "test"), interfere));
+    const std::string version = StatNow(origin, "f").info.version;
+    EXPECT_EQ(ReadNow(origin, "f", 0, kSize, version, 100).error.code, Code::kVersionChanged);
+  }
+  // Without a version it starts again and delivers the new one.
+  for (const std::function<void()>& interfere :
+       {std::function<void()>(in_place), std::function<void()>(by_rename)}) {
+    Write("f", first);
+    FileOrigin origin(folder_.string(),
+                      std::make_unique<InterferingIo>(MakePoolFileIo(1, "test"), interfere));
+    const auto read = ReadNow(origin, "f", 0, kSize, "", 100);
+    ASSERT_EQ(read.error.code, Code::kOk) << read.error.context;
+    EXPECT_TRUE(read.bytes == second);
+  }
 }
 
 // A reader must see one version or an error, never a mix, while writers replace the file, by rename
