@@ -1,0 +1,10 @@
+"""What the end-to-end tests start and stop: Azurite, the sidecar, programs through the shim,
+containers. Python's standard library only; everything is stopped by its own pid."""
+
+from .azurite import Azurite
+from .containers import Container, container_support
+from .data import Dataset, make_dataset
+from .job import Job, Mount, build_dir, repo_dir
+
+__all__ = ["Azurite", "Container", "Dataset", "Job", "Mount", "build_dir", "container_support",
+           "make_dataset", "repo_dir"]
