@@ -1,0 +1,326 @@
+#include "cache/config/config.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+
+#include "cache/config/machine.h"
+#include "cache/config/section.h"
+#include "shim/abi/abi.h"
+
+namespace penstock::cache {
+namespace {
+
+constexpr std::int64_t kMs = 1'000'000;
+constexpr std::int64_t kSecond = 1'000 * kMs;
+constexpr std::int64_t kDay = 86'400 * kSecond;
+constexpr std::uint64_t kMinMemory = 8ull << 20;
+constexpr std::uint64_t kMaxMemory = static_cast<std::uint64_t>(PST_MAX_SEGMENTS)
+                                     << PST_SEGMENT_SHIFT;
+constexpr std::uint64_t kMaxNvme = 1ull << 50;
+
+constexpr std::array<std::string_view, 4> kLogLevels = {"debug", "info", "warning", "error"};
+constexpr std::array<std::string_view, 3> kHugePages = {"auto", "on", "off"};
+constexpr std::array<std::string_view, 2> kModes = {"ro", "rw"};
+constexpr std::array<std::string_view, 3> kClasses = {"dataset", "general", "checkpoint"};
+constexpr std::array<std::string_view, 7> kAuthModes = {"auto",     "key", "sas", "msi",
+                                                        "workload", "spn", "anon"};
+
+// An absolute path of `key`, normalised into `value`.
+bool ReadPath(Section& section, std::string_view key, std::string* value) {
+  std::string text;
+  const toml::node* node = section.String(key, &text);
+  if (node == nullptr) return false;
+  const auto normal = NormalisePath(text);
+  if (!normal) {
+    section.Fail(*node, key,
+                 fmt::format("{} is not allowed here; allowed is an absolute path without \"..\"",
+                             Shown(*node)));
+    return false;
+  }
+  *value = *normal;
+  return true;
+}
+
+void ReadAllowedUids(Section& section, SidecarConfig* sidecar) {
+  constexpr std::string_view kKey = "allow_uids";
+  constexpr std::string_view kAllowed = "allowed is a list of user ids such as [1000], or \"*\"";
+  sidecar->allow_uids = {static_cast<std::uint32_t>(geteuid())};
+  const toml::node* node = section.Raw(kKey);
+  if (node == nullptr) return;
+  if (const auto* text = node->as_string(); text != nullptr && text->get() == "*") {
+    sidecar->allow_any_uid = true;
+    return;
+  }
+  const toml::array* list = node->as_array();
+  if (list == nullptr) {
+    section.Fail(*node, kKey, fmt::format("{} is not allowed here; {}", Shown(*node), kAllowed));
+    return;
+  }
+  for (const toml::node& item : *list) {
+    const auto* uid = item.as_integer();
+    if (uid == nullptr || uid->get() < 0 || uid->get() >= static_cast<std::int64_t>(UINT32_MAX)) {
+      section.Fail(item, kKey, fmt::format("{} is not allowed here; {}", Shown(item), kAllowed));
+      continue;
+    }
+    sidecar->allow_uids.push_back(static_cast<std::uint32_t>(uid->get()));
+  }
+}
+
+void ReadSidecar(Section section, SidecarConfig* sidecar) {
+  constexpr std::string_view kSocket = "socket";
+  if (ReadPath(section, kSocket, &sidecar->socket) && sidecar->socket.size() > kSocketPathMax)
+    section.FailHere(kSocket,
+                     fmt::format("the path has {} bytes; a unix socket's path may have {} at most: "
+                                 "use a shorter folder",
+                                 sidecar->socket.size(), kSocketPathMax));
+  section.Duration("linger", &sidecar->linger_ns, 0, 365 * kDay);
+  section.Duration("wait", &sidecar->wait_ns, 0, kDay);
+  section.Duration("grace", &sidecar->grace_ns, 0, kDay);
+  section.Integer("cpus", &sidecar->cpus, 1, 1024);
+  ReadAllowedUids(section, sidecar);
+  std::size_t level = 1;
+  section.Choice("log_level", kLogLevels, &level);
+  sidecar->log_level = kLogLevels[level];
+  section.Finish();
+}
+
+void ReadCacheDirs(Section& section, std::vector<std::string>* dirs) {
+  constexpr std::string_view kKey = "dir";
+  constexpr std::string_view kAllowed =
+      "allowed is an absolute path such as \"/mnt/nvme/penstock\", or a list of them";
+  const toml::node* node = section.Raw(kKey);
+  if (node == nullptr) return;
+  const auto add = [&](const toml::node& item) {
+    const auto* text = item.as_string();
+    const auto normal = text == nullptr ? std::nullopt : NormalisePath(text->get());
+    if (!normal || *normal == "/") {
+      section.Fail(item, kKey, fmt::format("{} is not allowed here; {}", Shown(item), kAllowed));
+    } else if (std::find(dirs->begin(), dirs->end(), *normal) != dirs->end()) {
+      section.Fail(item, kKey, fmt::format("{} is named twice", Shown(item)));
+    } else {
+      dirs->push_back(*normal);
+    }
+  };
+  const toml::array* list = node->as_array();
+  if (list == nullptr) {
+    add(*node);
+  } else if (list->empty()) {
+    section.Fail(*node, kKey, fmt::format("the list is empty; {}", kAllowed));
+  } else {
+    for (const toml::node& item : *list) add(item);
+  }
+}
+
+void ReadCache(Section section, CacheConfig* cache) {
+  ReadCacheDirs(section, &cache->dirs);
+  cache->memory_bytes = DefaultMemoryBytes();
+  section.Bytes("memory", &cache->memory_bytes, kMinMemory, kMaxMemory);
+  section.Bytes("nvme", &cache->nvme_bytes, kMinMemory, kMaxNvme);
+  std::size_t huge = 0;
+  section.Choice("hugepages", kHugePages, &huge);
+  cache->hugepages = static_cast<HugePages>(huge);
+  section.Finish();
+}
+
+void ReadLimits(Section section, LimitsConfig* limits) {
+  section.Integer("sessions", &limits->sessions, 1, 100'000);
+  section.Integer("requests", &limits->requests, 64, 1'000'000);
+  section.Integer("tickets", &limits->tickets, 64, 1'000'000);
+  section.Finish();
+}
+
+void ReadOrigin(Section& section, MountConfig* mount) {
+  constexpr std::array<std::string_view, 5> kSchemes = {"az://", "https://", "http://", "abfss://",
+                                                        "file:///"};
+  constexpr std::string_view kAllowed =
+      "\"az://account/container/prefix\", \"https://account.blob.core.windows.net/container\", "
+      "\"abfss://container@account.dfs.core.windows.net/prefix\" or \"file:///folder\"";
+  const toml::node* node = section.String("origin", &mount->origin);
+  if (node == nullptr) {
+    if (section.Raw("origin") == nullptr)
+      section.FailHere("origin", fmt::format("is missing; allowed is {}", kAllowed));
+    return;
+  }
+  const bool known = std::any_of(kSchemes.begin(), kSchemes.end(), [&](std::string_view scheme) {
+    return mount->origin.starts_with(scheme);
+  });
+  if (!known)
+    section.Fail(*node, "origin",
+                 fmt::format("{} is no origin; allowed is {}", Shown(*node), kAllowed));
+}
+
+void ReadEndpoint(Section& section, MountConfig* mount) {
+  const toml::node* node = section.String("endpoint", &mount->endpoint);
+  if (node == nullptr || mount->endpoint.starts_with("http://") ||
+      mount->endpoint.starts_with("https://"))
+    return;
+  section.Fail(*node, "endpoint",
+               fmt::format("{} is no endpoint; allowed is an address such as "
+                           "\"http://127.0.0.1:10000/account\"",
+                           Shown(*node)));
+}
+
+void ReadMountPath(Section& section, MountConfig* mount) {
+  constexpr std::string_view kKey = "path";
+  if (ReadPath(section, kKey, &mount->path)) {
+    if (mount->path == "/")
+      section.FailHere(kKey, "\"/\" cannot be covered; name a folder, such as \"/data/train\"");
+    if (mount->path.find(':') != std::string::npos)
+      section.FailHere(kKey, "a colon is not allowed: PENSTOCK_PATHS separates paths with it");
+    if (mount->path.size() >= PST_MOUNT_PATH_MAX)
+      section.FailHere(kKey, fmt::format("has {} bytes; allowed are {}", mount->path.size(),
+                                         PST_MOUNT_PATH_MAX - 1));
+  } else if (section.Raw(kKey) == nullptr) {
+    section.FailHere(kKey, "is missing; allowed is an absolute path such as \"/data/train\"");
+  }
+}
+
+MountConfig ReadMount(Section section, const std::string& prefix, const std::string& file,
+                      ConfigErrors* errors) {
+  MountConfig mount;
+  mount.line = section.line();
+  ReadMountPath(section, &mount);
+  ReadOrigin(section, &mount);
+  ReadEndpoint(section, &mount);
+  std::size_t mode = 0;
+  section.Choice("mode", kModes, &mode);
+  mount.mode = static_cast<MountMode>(mode);
+  std::size_t data_class = 0;
+  section.Choice("class", kClasses, &data_class);
+  mount.data_class = static_cast<DataClass>(data_class);
+  section.Duration("metadata_ttl", &mount.metadata_ttl_ns, 0, 365 * kDay);
+  section.Duration("deadline", &mount.deadline_ns, 10 * kMs, 3'600 * kSecond);
+  std::uint32_t id = 0;
+  if (section.Integer("uid", &id, 0, UINT32_MAX - 1) != nullptr) mount.uid = id;
+  if (section.Integer("gid", &id, 0, UINT32_MAX - 1) != nullptr) mount.gid = id;
+  section.Integer("max_connections", &mount.max_connections, 1, 4096);
+  ReadPath(section, "ca_file", &mount.ca_file);
+  Section auth(section.Table("auth"), prefix + "auth.", file, errors);
+  std::size_t auth_mode = 0;
+  auth.Choice("mode", kAuthModes, &auth_mode);
+  mount.auth_mode = kAuthModes[auth_mode];
+  auth.Finish();
+  section.Finish();
+  return mount;
+}
+
+void ReadMounts(Section& root, const std::string& file, Config* config, ConfigErrors* errors) {
+  const toml::node* node = root.Raw("mount");
+  const toml::array* list = node == nullptr ? nullptr : node->as_array();
+  if (list == nullptr || list->empty()) {
+    root.FailHere("mount", "is missing; allowed is one or more [[mount]] with path and origin");
+    return;
+  }
+  if (list->size() > PST_MAX_MOUNTS)
+    root.Fail(*node, "mount", fmt::format("there are {} of them; allowed are {}", list->size(),
+                                          PST_MAX_MOUNTS));
+  for (std::size_t i = 0; i < list->size(); ++i) {
+    const std::string prefix = fmt::format("mount[{}].", i);
+    const toml::table* table = list->get(i)->as_table();
+    if (table == nullptr) {
+      root.Fail(*list->get(i), "mount", "expected [[mount]] with double brackets");
+      continue;
+    }
+    MountConfig mount = ReadMount(Section(table, prefix, file, errors), prefix, file, errors);
+    for (const MountConfig& other : config->mounts) {
+      if (!mount.path.empty() && other.path == mount.path)
+        errors->push_back({file, mount.line, prefix + "path",
+                           fmt::format("\"{}\" is already covered by the mount of line {}; each "
+                                       "path may be named once",
+                                       mount.path, other.line)});
+    }
+    config->mounts.push_back(std::move(mount));
+  }
+}
+
+void FillDefaults(Config* config) {
+  if (config->sidecar.socket.empty()) config->sidecar.socket = DefaultSocketPath(config->file);
+  // A folder for each configuration, so that two jobs of one user do not share one.
+  if (config->cache.dirs.empty()) config->cache.dirs.push_back(DefaultCacheDir(config->file));
+}
+
+}  // namespace
+
+std::string ConfigError::ToString() const {
+  std::string out = file;
+  if (line > 0) out += fmt::format(":{}", line);
+  out += ": ";
+  if (!key.empty()) out += key + ": ";
+  return out + message;
+}
+
+const char* ModeName(MountMode mode) { return kModes[static_cast<std::size_t>(mode)].data(); }
+const char* ClassName(DataClass data_class) {
+  return kClasses[static_cast<std::size_t>(data_class)].data();
+}
+
+std::expected<Config, ConfigErrors> ParseConfig(std::string_view text, const std::string& file) {
+  ConfigErrors errors;
+  toml::parse_result parsed = toml::parse(text, std::string_view(file));
+  if (!parsed) {
+    const toml::parse_error& error = parsed.error();
+    errors.push_back({file, static_cast<int>(error.source().begin.line), "",
+                      fmt::format("not valid TOML: {}", error.description())});
+    return std::unexpected(std::move(errors));
+  }
+  Config config;
+  config.file = file;
+  Section root(&parsed.table(), "", file, &errors);
+  root.Integer("version", &config.version, 1, 1);
+  ReadSidecar(Section(root.Table("sidecar"), "sidecar.", file, &errors), &config.sidecar);
+  ReadCache(Section(root.Table("cache"), "cache.", file, &errors), &config.cache);
+  ReadLimits(Section(root.Table("limits"), "limits.", file, &errors), &config.limits);
+  ReadMounts(root, file, &config, &errors);
+  root.Finish();
+  if (!errors.empty()) {
+    std::stable_sort(errors.begin(), errors.end(),
+                     [](const ConfigError& a, const ConfigError& b) { return a.line < b.line; });
+    return std::unexpected(std::move(errors));
+  }
+  FillDefaults(&config);
+  return config;
+}
+
+std::expected<Config, ConfigErrors> LoadConfig(const std::string& file) {
+  const auto fail = [&](const std::string& message) {
+    return std::unexpected(ConfigErrors{{file, 0, "", message}});
+  };
+  const int fd = open(file.c_str(), O_RDONLY | O_CLOEXEC | O_NOCTTY);
+  if (fd < 0) {
+    const std::string hint =
+        errno == ENOENT ? "; `penstock gen-config` prints a configuration to start from" : "";
+    return fail(fmt::format("cannot be opened: {}{}", strerror(errno), hint));
+  }
+  std::string text(kConfigFileMaxBytes + 1, '\0');
+  std::size_t have = 0;
+  int failure = 0;
+  while (have < text.size()) {
+    const ssize_t n = read(fd, text.data() + have, text.size() - have);
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) failure = errno;
+    if (n <= 0) break;
+    have += static_cast<std::size_t>(n);
+  }
+  close(fd);
+  if (failure != 0) return fail(fmt::format("cannot be read: {}", strerror(failure)));
+  if (have > kConfigFileMaxBytes)
+    return fail(fmt::format("is larger than {} bytes; this is no configuration",
+                            kConfigFileMaxBytes));
+  text.resize(have);
+  char resolved[PATH_MAX];
+  const char* real = realpath(file.c_str(), resolved);
+  auto config = ParseConfig(text, real == nullptr ? file : real);
+  if (!config)
+    for (ConfigError& error : config.error()) error.file = file;  // as the person wrote it
+  return config;
+}
+
+}  // namespace penstock::cache
