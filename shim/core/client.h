@@ -1,0 +1,105 @@
+// The client: one session with the sidecar, questions and answers.
+//
+// Joining is lazy, at the first covered call that needs it. A forked child goes on reading through its
+// parent's mappings; at its first question it finds that the session is not its own (a page that the
+// kernel wipes at fork) and joins by itself. When the sidecar dies, hits go on and a question reconnects
+// for PENSTOCK_WAIT; then EIO, fast for a second, then another try.
+//
+// Thread safety: all functions from any thread and from signal handlers: no allocation, and signals are
+// blocked while the one lock (joining) is held. Errors are positive errno values, 0 is success.
+#pragma once
+
+#include <stdint.h>
+
+#include "shim/abi/session.h"
+#include "shim/core/hook.h"
+#include "shim/core/view.h"
+
+namespace penstock {
+
+// A question. Lifetime of pointers: the call.
+struct Ask {
+  uint32_t op = 0;                  // PST_OP_*
+  uint32_t ns = 0;
+  uint32_t flags = 0;               // PST_REQUEST_NOWAIT
+  pst_key128 id = {0, 0};
+  uint64_t version = 0;
+  uint64_t offset = 0;
+  uint64_t length = 0;
+  uint32_t slot = PST_NO_SLOT;
+  uint32_t slot_generation = 0;
+  const char* path = nullptr;       // relative to the mount
+  uint32_t path_len = 0;
+  void* reply = nullptr;            // receives up to reply_capacity bytes of the answer's buffer
+  uint32_t reply_capacity = 0;
+};
+
+struct Answer {
+  int err;                          // 0 or a positive errno
+  uint32_t path_len;                // PST_OP_NAME
+  uint64_t version;
+  uint64_t length;                  // clamped to what was copied into reply for ops with bytes
+  uint64_t ticket;
+  pst_attr attr;
+};
+
+// Asks and waits (default deadline: 30 s + PENSTOCK_WAIT, or for ever renewed while the sidecar lives
+// and the operation is a fill of a large file). Returns answer->err. EIO: no sidecar, or the deadline.
+PST_COLD int PstAsk(const Ask& ask, Answer* answer);
+
+// Sends a hint that nobody waits for (Ask::flags gets PST_REQUEST_NOWAIT); dropped when not joined or
+// when no request slot is free. Never blocks.
+PST_COLD void PstHint(const Ask& ask);
+
+// Exchanges a ticket for its fd (CLOEXEC, any number). -errno on failure.
+PST_COLD int PstTicketFd(uint64_t ticket);
+
+// Materialize/Directory in one step: asks, fetches the fd. -errno on failure.
+PST_COLD int PstAskFd(const Ask& ask, Answer* answer);
+
+// Session id of this process, or 0.
+uint64_t PstSessionId();
+
+// The fd of the job's PST_OPEN_FILE_DIR folder, revalidated; -errno if it can't be had.
+PST_COLD int PstSlotFolderFd();
+
+// Is `fd` one of the library's own descriptors (programs close everything)?
+bool PstFdIsOwn(int fd);
+
+// The program or the kernel took number `fd` away from us: forget it, rejoin when needed.
+PST_COLD void PstOwnFdGone(int fd);
+
+// Moves a new fd of ours to a high number, CLOEXEC. Closes `fd`. The new number, or -errno.
+PST_COLD int PstMoveHigh(int fd);
+
+// ---- counters: this thread's line in session memory; before joining nothing ----
+
+// What every thread adds to. Lives in the wiped page's neighbourhood, see client.cc.
+struct ClientShared {
+  pst_session* session;      // null in a forked child until it joined
+  uint32_t joining;          // futex: 0 free, 1 held, 2 held with waiters
+  uint32_t pid;
+};
+extern ClientShared g_client;              // in the page that fork wipes
+extern __thread uint32_t t_line;       // 1 + line, 0 not chosen yet
+extern uint32_t g_next_line;
+
+PST_INLINE pst_counters* PstCounters() {
+  pst_session* session = __atomic_load_n(&g_client.session, __ATOMIC_RELAXED);
+  if (PST_UNLIKELY(session == nullptr)) return nullptr;
+  if (PST_UNLIKELY(t_line == 0)) t_line = 1 + __atomic_fetch_add(&g_next_line, 1, __ATOMIC_RELAXED);
+  return &session->counters[(t_line - 1) % PST_COUNTER_LINES];
+}
+
+// Adds to one counter: plain on an own line, atomically on a shared one (more than 64 threads).
+PST_INLINE void PstCount(uint64_t pst_counters::*field, uint64_t n = 1) {
+  pst_counters* line = PstCounters();
+  if (PST_UNLIKELY(line == nullptr)) return;
+  if (PST_LIKELY(t_line <= PST_COUNTER_LINES && g_next_line <= PST_COUNTER_LINES)) {
+    __atomic_store_n(&(line->*field), (line->*field) + n, __ATOMIC_RELAXED);
+  } else {
+    __atomic_fetch_add(&(line->*field), n, __ATOMIC_RELAXED);
+  }
+}
+
+}  // namespace penstock

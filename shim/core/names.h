@@ -1,0 +1,30 @@
+// Attributes of names: from the index, else from the sidecar.
+//
+// Thread safety: any thread, signal handlers.
+#pragma once
+
+#include <stdint.h>
+#include <sys/stat.h>
+
+#include "shim/abi/record.h"
+#include "shim/core/fd_table.h"
+#include "shim/core/path.h"
+
+namespace penstock {
+
+// Attributes of a routed name. 0 and attr (kind file or directory), or a positive errno: the record's own
+// for an absent name, ENOTDIR if a file stands where the path needs a directory (and for must_be_dir),
+// EIO without a sidecar. A hit makes no system call.
+int PstLookup(const Route& route, pst_attr* attr);
+
+// Fills what stat shows. `mount` decides st_dev, uid and gid.
+void PstFillStat(const Mount& mount, const pst_attr& attr, struct stat* out);
+void PstFillStat(const Mount& mount, const FdEntry& entry, struct stat* out);
+
+// A virtual directory above a mount that is not on disk.
+void PstFillVirtualStat(const char* path, uint32_t len, struct stat* out);
+
+// 0 or a positive errno for access(2) of a file or directory of a read-only mount.
+int PstCheckAccess(const Mount& mount, const pst_attr& attr, int mode);
+
+}  // namespace penstock

@@ -1,0 +1,64 @@
+// From a path argument to a mount and a key.
+//
+// Absolute paths without "//", "." and ".." are routed in place. Others are normalised component by
+// component; ".." behind a covered component checks that the component is a directory (ENOENT, ENOTDIR).
+// Relative paths start from the tracked working directory or the entry of dirfd.
+//
+// Thread safety: any thread, signal handlers. No allocation.
+#pragma once
+
+#include <stdint.h>
+
+#include "shim/abi/key.h"
+#include "shim/core/view.h"
+
+namespace penstock {
+
+enum class Cover : uint8_t {
+  kNone,       // not ours: give the call to libc unchanged
+  kMount,      // a name inside a mount, or a mount itself
+  kAncestor,   // a directory above a mount: real if it is on disk, else virtual
+  kError,      // covered, and the answer is Route::err
+};
+
+struct Route {
+  Cover cover;
+  bool must_be_dir;        // trailing slash, "/." or "/.."
+  int err;                 // kError
+  const View* view;        // kMount
+  uint32_t mount;          // kMount: index in view->mounts
+  const char* rel;         // kMount: relative to the mount, in the caller's path or in PathBuffer.
+  uint32_t rel_len;        //   NOT NUL-terminated
+  pst_key128 id;           // kMount
+  const char* full;        // kAncestor: normalised absolute path, NUL-terminated
+};
+
+struct PathBuffer {
+  char bytes[2 * PST_PATH_MAX];
+};
+
+// Routes `path` as seen from `dirfd` (AT_FDCWD or a number). Null and empty paths are not covered.
+// Joins the sidecar if the path is covered: then kError with EIO is possible.
+Cover PstRoute(int dirfd, const char* path, PathBuffer* buffer, Route* out);
+
+// The same for absolute paths, quick for the negative: call this first in path hooks.
+extern bool g_cwd_matters;     // cwd is inside a mount or above one, or not known
+PST_COLD bool PstMayCoverSlow(int dirfd, const char* path);
+bool PstMayCover(int dirfd, const char* path);
+
+// Where the program stands. Called by chdir/fchdir hooks after they succeeded, and by the fork/exec
+// machinery at start. `covered` false: an ordinary directory (the string is asked from the kernel when
+// it is needed).
+void PstCwdSet(bool covered, uint32_t mount, const char* rel, uint32_t rel_len);
+void PstCwdUnknown();
+// The working directory as the program should see it, NUL-terminated, into `to` (PST_PATH_MAX bytes).
+// Its length, or -errno.
+int PstCwdGet(char* to);
+
+// mount path + "/" + rel into `to` (PST_PATH_MAX + PST_MOUNT_PATH_MAX bytes are enough); its length.
+uint32_t PstFullPath(const View* view, uint32_t mount, const char* rel, uint32_t rel_len, char* to);
+
+// Does this absolute, normalised path lie above a mount prefix (or is it "/")?
+bool PstIsAncestor(const char* path, uint32_t len);
+
+}  // namespace penstock

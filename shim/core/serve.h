@@ -1,0 +1,37 @@
+// Opening and reading covered files: what the hooks of open, read and their kin call, and what stdio's
+// cookie, sendfile's bounce buffer and other families may call too.
+//
+// Thread safety: any thread, signal handlers. Results are the call's; failures are -errno, and errno
+// itself is left alone.
+#pragma once
+
+#include <stdint.h>
+#include <sys/types.h>
+#include <sys/uio.h>
+
+#include "shim/core/fd_table.h"
+#include "shim/core/path.h"
+
+namespace penstock {
+
+// Opens a routed name (kMount). The number, or -errno.
+int PstOpenRoute(const Route& route, int flags, mode_t mode);
+
+// Opens any path: -1 with *handled false if it is not covered.
+int PstOpenAt(int dirfd, const char* path, int flags, mode_t mode, bool* handled);
+
+// Bytes of the version of `entry` at `offset`, at most to its end; short only at the end or after an
+// error. -errno: EIO, ESTALE, ...
+ssize_t PstReadAt(int fd, const FdEntry& entry, void* to, size_t count, uint64_t offset);
+
+// read(): claims at the shared offset. *native is set (and 0 returned) if the number turned out to be
+// materialised meanwhile and now has a real fd: call the kernel.
+ssize_t PstRead(int fd, const FdEntry& entry, void* to, size_t count, bool* native);
+
+// lseek() on a covered file; the new offset or -errno. *native as above.
+int64_t PstSeek(int fd, const FdEntry& entry, int64_t offset, int whence, bool* native);
+
+// The current offset without moving it, or -errno.
+int64_t PstTell(const FdEntry& entry);
+
+}  // namespace penstock
