@@ -1,0 +1,285 @@
+#include "cache/memory/arena.h"
+
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/random.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <bit>
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+#include <utility>
+
+#include "transport/base/clock.h"
+#include "transport/base/thread.h"
+
+#ifndef F_SEAL_FUTURE_WRITE
+#define F_SEAL_FUTURE_WRITE 0x0010
+#endif
+#ifndef MADV_COLLAPSE
+#define MADV_COLLAPSE 25
+#endif
+
+namespace penstock::cache {
+namespace {
+
+constexpr std::uint64_t kHugePage = PST_SEGMENT_BYTES;
+constexpr std::uint64_t kMinEntries = 65'536;
+constexpr std::uint64_t kBytesPerEntry = 16 * 1024;
+constexpr double kMaxLoad = 0.6;
+// An index up to this size is made of huge pages at start; a larger one is touched page by page.
+constexpr std::uint64_t kHugeIndexBytes = 9u << 20;
+
+std::uint64_t RoundUp(std::uint64_t value, std::uint64_t step) { return (value + step - 1) / step * step; }
+
+std::uint64_t BucketCount(std::uint64_t arena_bytes) {
+  const std::uint64_t entries = std::max(kMinEntries, arena_bytes / kBytesPerEntry);
+  const auto buckets = static_cast<std::uint64_t>(static_cast<double>(entries) /
+                                                  (PST_BUCKET_ENTRIES * kMaxLoad));
+  return std::bit_ceil(buckets);
+}
+
+std::uint64_t RandomNonZero() {
+  std::uint64_t value = 0;
+  while (value == 0) {
+    if (getrandom(&value, sizeof value, 0) != static_cast<ssize_t>(sizeof value)) {
+      value = static_cast<std::uint64_t>(SystemClock::Get().WallNs()) ^
+              (static_cast<std::uint64_t>(getpid()) << 40);
+    }
+  }
+  return value;
+}
+
+// Free huge pages of 2 MiB on this node; 0 if it has none.
+std::uint64_t FreeHugePages() {
+  std::FILE* file = std::fopen("/sys/kernel/mm/hugepages/hugepages-2048kB/free_hugepages", "re");
+  if (file == nullptr) return 0;
+  unsigned long long pages = 0;
+  if (std::fscanf(file, "%llu", &pages) != 1) pages = 0;  // NOLINT(cert-err34-c): 0 is the fallback
+  (void)std::fclose(file);
+  return pages;
+}
+
+}  // namespace
+
+pst_mount DescribeMount(std::uint32_t index, std::string_view path, bool writable, std::uint32_t uid,
+                        std::uint32_t gid) {
+  pst_mount mount{};
+  mount.ns = PST_NS_FILES | (index & PST_NS_INDEX_MASK);
+  mount.flags = writable ? PST_MOUNT_RW : 0;
+  mount.uid = uid;
+  mount.gid = gid;
+  // Major 0, as file systems without a device have it, at the end of the minors where the kernel,
+  // which counts from 1, does not come.
+  mount.st_dev = 0xFFF00000u | index;
+  const std::size_t length = std::min<std::size_t>(path.size(), PST_MOUNT_PATH_MAX - 1);
+  mount.path_len = static_cast<std::uint32_t>(length);
+  std::memcpy(mount.path, path.data(), length);
+  return mount;
+}
+
+Result<std::unique_ptr<Arena>> Arena::Create(const ArenaConfig& config) {
+  std::unique_ptr<Arena> arena(new Arena);
+  if (auto made = arena->Init(config); !made) return std::unexpected(made.error());
+  return arena;
+}
+
+Result<void> Arena::Init(const ArenaConfig& config) {
+  if (config.arena_bytes < kMinArenaBytes) return Fail(Code::kInvalid, "arena: memory is too small");
+  if (config.mounts.size() > PST_MAX_MOUNTS) return Fail(Code::kInvalid, "arena: too many mounts");
+  const std::uint64_t segments = config.arena_bytes >> PST_SEGMENT_SHIFT;
+  if (segments > PST_MAX_SEGMENTS) return Fail(Code::kInvalid, "arena: memory is too large");
+  segment_count_ = static_cast<std::uint32_t>(segments);
+  bucket_count_ = BucketCount(config.arena_bytes);
+
+  const bool enough = config.huge_pages != HugePages::kOff && FreeHugePages() >= segments;
+  if (config.huge_pages == HugePages::kOn && !enough) {
+    return Fail(Code::kNoSpace, "arena: not enough free huge pages for the configured memory");
+  }
+  const std::uint64_t arena_bytes = segments << PST_SEGMENT_SHIFT;
+  if (enough) hugetlb_ = MapMemory(&arena_, "penstock-arena", arena_bytes, true).has_value();
+  if (!hugetlb_) {
+    if (config.huge_pages == HugePages::kOn) return Fail(Code::kNoSpace, "arena: hugetlb mapping");
+    if (auto mapped = MapMemory(&arena_, "penstock-arena", arena_bytes, false); !mapped) return mapped;
+  }
+  collapse_ = !hugetlb_ && config.huge_pages != HugePages::kOff;
+
+  const std::uint64_t bucket_offset = RoundUp(sizeof(pst_index_header), sizeof(pst_bucket));
+  const std::uint64_t segment_offset = bucket_offset + bucket_count_ * sizeof(pst_bucket);
+  const std::uint64_t index_bytes = RoundUp(segment_offset + segments * 8, 4096);
+  if (auto mapped = MapMemory(&index_, "penstock-index", index_bytes, false); !mapped) return mapped;
+  buckets_ = reinterpret_cast<pst_bucket*>(index_.base + bucket_offset);
+  generations_ = reinterpret_cast<std::uint64_t*>(index_.base + segment_offset);
+
+  if (auto sealed = Seal(index_); !sealed) return sealed;
+  if (auto sealed = Seal(arena_); !sealed) return sealed;
+  FillHeader(config);
+  helper_ = StartThread("arena", [this] { HelperMain(); });
+  return {};
+}
+
+void Arena::FillHeader(const ArenaConfig& config) {
+  incarnation_ = RandomNonZero();
+  generation_base_ = (incarnation_ >> 40 | 1) << 40;
+  clock_base_ns_ = SystemClock::Get().NowNs();
+  auto* header = reinterpret_cast<pst_index_header*>(index_.base);
+  header->major = PST_ABI_MAJOR;
+  header->minor = PST_ABI_MINOR;
+  header->incarnation = incarnation_;
+  header->index_bytes = index_.bytes;
+  header->arena_bytes = arena_.bytes;
+  header->bucket_offset = static_cast<std::uint64_t>(reinterpret_cast<std::byte*>(buckets_) - index_.base);
+  header->bucket_count = bucket_count_;
+  header->segment_offset =
+      static_cast<std::uint64_t>(reinterpret_cast<std::byte*>(generations_) - index_.base);
+  header->segment_count = segment_count_;
+  header->clock_base_ns = clock_base_ns_;
+  header->mount_count = static_cast<std::uint32_t>(config.mounts.size());
+  std::copy(config.mounts.begin(), config.mounts.end(), header->mounts);
+  PST_STORE_RELEASE(&header->magic, PST_INDEX_MAGIC);
+}
+
+Result<void> Arena::MapMemory(Mapping* mapping, const char* name, std::uint64_t bytes, bool hugetlb) {
+  mapping->fd = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING | (hugetlb ? MFD_HUGETLB : 0u));
+  if (mapping->fd < 0) return std::unexpected(ErrnoError(errno, "arena: memfd_create"));
+  mapping->bytes = bytes;
+  // An aligned address lets one huge page back a whole segment.
+  mapping->reserved_bytes = RoundUp(bytes, kHugePage) + kHugePage;
+  void* reserved = MAP_FAILED;
+  if (ftruncate(mapping->fd, static_cast<off_t>(bytes)) == 0) {
+    reserved = mmap(nullptr, mapping->reserved_bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
+                    -1, 0);
+  }
+  if (reserved == MAP_FAILED) {
+    const Error error = ErrnoError(errno, "arena: reserving address space");
+    Unmap(mapping);
+    return std::unexpected(error);
+  }
+  mapping->reserved = static_cast<std::byte*>(reserved);
+  const std::uint64_t address = reinterpret_cast<std::uintptr_t>(reserved);
+  std::byte* aligned = mapping->reserved + (RoundUp(address, kHugePage) - address);
+  if (mmap(aligned, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, mapping->fd, 0) == MAP_FAILED) {
+    const Error error = ErrnoError(errno, "arena: mapping");
+    Unmap(mapping);
+    return std::unexpected(error);
+  }
+  mapping->base = aligned;
+  (void)madvise(aligned, bytes, MADV_DONTDUMP);  // a crash report must not hold the whole cache
+  return {};
+}
+
+Result<void> Arena::Seal(const Mapping& mapping) {
+  const int seals = F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_FUTURE_WRITE | F_SEAL_SEAL;
+  if (fcntl(mapping.fd, F_ADD_SEALS, seals) != 0) return std::unexpected(ErrnoError(errno, "arena: sealing"));
+  return {};
+}
+
+void Arena::Unmap(Mapping* mapping) {
+  if (mapping->reserved != nullptr) munmap(mapping->reserved, mapping->reserved_bytes);
+  if (mapping->fd >= 0) close(mapping->fd);
+  *mapping = Mapping{};
+}
+
+Arena::~Arena() {
+  if (helper_.joinable()) {
+    {
+      const std::lock_guard lock(mutex_);
+      stop_ = true;
+    }
+    wake_.notify_all();
+    helper_.join();
+  }
+  Unmap(&arena_);
+  Unmap(&index_);
+}
+
+const pst_index_header* Arena::header() const {
+  return reinterpret_cast<const pst_index_header*>(index_.base);
+}
+
+pst_view Arena::View() const {
+  pst_view view{};
+  (void)pst_view_init(&view, index_.base, index_.bytes, arena_.base, arena_.bytes);
+  return view;
+}
+
+std::uint32_t Arena::ExpiresDs(std::int64_t monotonic_ns) const {
+  if (monotonic_ns == INT64_MAX) return 0;
+  const std::int64_t ds = (monotonic_ns - clock_base_ns_) / 100'000'000;
+  return static_cast<std::uint32_t>(std::clamp<std::int64_t>(ds, 1, UINT32_MAX));
+}
+
+std::optional<std::uint32_t> Arena::TakeSegment() {
+  std::optional<std::uint32_t> taken;
+  {
+    const std::lock_guard lock(mutex_);
+    if (!prepared_.empty()) {
+      taken = prepared_.front();
+      prepared_.pop_front();
+    } else if (next_segment_ < segment_count_) {
+      taken = next_segment_++;
+    }
+    if (taken) ++stats_.segments_taken;
+  }
+  if (taken) wake_.notify_one();
+  return taken;
+}
+
+void Arena::CollapseLater(std::uint32_t number) {
+  if (!collapse_) return;
+  {
+    const std::lock_guard lock(mutex_);
+    late_.push_back(number);
+  }
+  wake_.notify_one();
+}
+
+// Touches the segment once and asks for a huge page. Any failure leaves small pages, which work.
+bool Arena::MakeHuge(std::uint32_t number) {
+  std::byte* at = segment(number);
+  // An atomic add of nothing: the segment may already be in use when it is collapsed late.
+  auto* word = reinterpret_cast<std::uint64_t*>(at);
+  (void)__atomic_fetch_add(word, 0, __ATOMIC_RELAXED);
+  if (hugetlb_) return true;
+  return collapse_ && madvise(at, PST_SEGMENT_BYTES, MADV_COLLAPSE) == 0;
+}
+
+void Arena::HelperMain() {
+  if (collapse_ && index_.bytes <= kHugeIndexBytes) {
+    for (std::uint64_t at = 0; at + kHugePage <= index_.bytes; at += kHugePage) {
+      (void)madvise(index_.base + at, kHugePage, MADV_COLLAPSE);
+    }
+  }
+  std::unique_lock lock(mutex_);
+  while (!stop_) {
+    const bool ahead = prepared_.size() < kPreparedSegments && next_segment_ < segment_count_;
+    if (!ahead && late_.empty()) {
+      wake_.wait(lock);
+      continue;
+    }
+    std::uint32_t number = 0;
+    if (ahead) {
+      number = next_segment_++;
+    } else {
+      number = late_.front();
+      late_.pop_front();
+    }
+    lock.unlock();
+    const bool huge = MakeHuge(number);
+    lock.lock();
+    if (ahead) {
+      prepared_.push_back(number);
+      ++stats_.segments_prepared;
+    }
+    if (huge) ++stats_.segments_huge;
+  }
+}
+
+ArenaStats Arena::Stats() const {
+  const std::lock_guard lock(mutex_);
+  return stats_;
+}
+
+}  // namespace penstock::cache
