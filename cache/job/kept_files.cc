@@ -1,0 +1,53 @@
+#include "cache/job/kept_files.h"
+
+#include <utility>
+
+namespace penstock::cache {
+namespace {
+// Slots are closed and opened again without a word to the sidecar, so now and then it looks.
+constexpr std::uint32_t kSweepEvery = 256;
+}  // namespace
+
+bool KeptFiles::IsCurrent(std::uint64_t place, const Kept& kept) const {
+  SlotState state;
+  return look_(static_cast<std::uint32_t>(place >> 32), static_cast<std::uint32_t>(place), &state) &&
+         state.generation == kept.generation && state.state != PST_SLOT_FREE;
+}
+
+Result<int> KeptFiles::Keep(std::uint32_t table, std::uint32_t slot, std::uint32_t generation,
+                            const FileIdentity& file, Fd fd) {
+  if (!fd.valid()) return Fail(Code::kInvalid, "keeping no file for a slot");
+  const std::uint64_t place = Place(table, slot);
+  SlotState state;
+  if (!look_(table, slot, &state) || state.generation != generation)
+    return Fail(Code::kInvalid, "keeping a file for a slot that has moved on");
+  if (auto it = files_.find(place); it != files_.end()) {
+    if (it->second.generation == generation && it->second.file == file) return it->second.fd.get();
+    files_.erase(it);
+  }
+  if (++kept_since_sweep_ >= kSweepEvery || files_.size() >= max_files_) Sweep();
+  if (files_.size() >= max_files_) return Fail(Code::kLimit, "too many materialised open files");
+  auto [it, fresh] = files_.emplace(place, Kept{generation, file, std::move(fd)});
+  return it->second.fd.get();
+}
+
+int KeptFiles::Find(std::uint32_t table, std::uint32_t slot, std::uint32_t generation,
+                    const FileIdentity& file) {
+  auto it = files_.find(Place(table, slot));
+  if (it == files_.end()) return -1;
+  if (!IsCurrent(it->first, it->second)) {
+    files_.erase(it);
+    return -1;
+  }
+  if (it->second.generation != generation || it->second.file != file) return -1;
+  return it->second.fd.get();
+}
+
+void KeptFiles::Drop(std::uint32_t table, std::uint32_t slot) { files_.erase(Place(table, slot)); }
+
+void KeptFiles::Sweep() {
+  kept_since_sweep_ = 0;
+  std::erase_if(files_, [this](const auto& item) { return !IsCurrent(item.first, item.second); });
+}
+
+}  // namespace penstock::cache

@@ -1,0 +1,47 @@
+// The one open file of each materialised slot, for all who share the slot.
+//
+// Thread safety: one thread.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <unordered_map>
+
+#include "cache/job/fd.h"
+#include "cache/job/job_folder.h"
+
+namespace penstock::cache {
+
+class KeptFiles {
+ public:
+  // The slot as its table has it now, in table number `table`.
+  using Look = std::function<bool(std::uint32_t table, std::uint32_t slot, SlotState* state)>;
+  KeptFiles(std::uint32_t max_files, Look look) : max_files_(max_files), look_(std::move(look)) {}
+
+  Result<int> Keep(std::uint32_t table, std::uint32_t slot, std::uint32_t generation,
+                   const FileIdentity& file, Fd fd);
+  int Find(std::uint32_t table, std::uint32_t slot, std::uint32_t generation,
+           const FileIdentity& file);
+  void Drop(std::uint32_t table, std::uint32_t slot);
+  // Drops what its slot does not stand for any more.
+  void Sweep();
+  std::size_t size() const { return files_.size(); }
+
+ private:
+  struct Kept {
+    std::uint32_t generation = 0;
+    FileIdentity file;
+    Fd fd;
+  };
+  static std::uint64_t Place(std::uint32_t table, std::uint32_t slot) {
+    return (static_cast<std::uint64_t>(table) << 32) | slot;
+  }
+  bool IsCurrent(std::uint64_t place, const Kept& kept) const;
+
+  std::uint32_t max_files_;
+  Look look_;
+  std::unordered_map<std::uint64_t, Kept> files_;
+  std::uint32_t kept_since_sweep_ = 0;
+};
+
+}  // namespace penstock::cache
