@@ -1,0 +1,70 @@
+#include "shim/hooks/real.h"
+
+#include <errno.h>
+#include <stddef.h>
+
+#include <type_traits>
+
+namespace penstock {
+namespace {
+
+template <class R>
+R Missing() {
+  errno = ENOSYS;
+  if constexpr (std::is_void_v<R>) {
+    return;
+  } else if constexpr (std::is_pointer_v<R>) {
+    return nullptr;
+  } else {
+    return static_cast<R>(-1);
+  }
+}
+
+// The stub behind each pointer before its first use. The pointer is stored once it is known; two
+// threads may both do so, with the same value.
+#define PST_RESOLVER(ret, name, params, args)                                             \
+  ret Resolve_##name params {                                                             \
+    using Fixed = ret(*) params;                                                          \
+    auto* next = reinterpret_cast<decltype(Real::name)>(FindNext(#name));                 \
+    if (next == nullptr) return Missing<ret>();                                           \
+    __atomic_store_n(&real.name, next, __ATOMIC_RELAXED);                                 \
+    return reinterpret_cast<Fixed>(next) args;                                            \
+  }
+#define PST_CALL(ret, name, params, args, family, how) PST_RESOLVER(ret, name, params, args)
+#define PST_CALL_VA(ret, name, declared, params, args, family, how) \
+  PST_RESOLVER(ret, name, params, args)
+#define PST_NEXT(ret, name, params, args) PST_RESOLVER(ret, name, params, args)
+#include "shim/hooks/hooks.def"
+
+}  // namespace
+
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wcast-function-type"
+Real real = {
+#define PST_CALL(ret, name, params, args, family, how) .name = Resolve_##name,
+// A variadic function takes its fixed arguments where the stub expects them, on every ABI we build for.
+#define PST_CALL_VA(ret, name, declared, params, args, family, how) \
+  .name = reinterpret_cast<ret(*) declared>(Resolve_##name),
+#define PST_NEXT(ret, name, params, args) .name = Resolve_##name,
+#include "shim/hooks/hooks.def"
+};
+#pragma GCC diagnostic pop
+
+void RealInit() {
+#define PST_EAGER(name)                                                                   \
+  if (void* next = FindNext(#name))                                                       \
+    __atomic_store_n(&real.name, reinterpret_cast<decltype(Real::name)>(next), __ATOMIC_RELAXED)
+  PST_EAGER(open);
+  PST_EAGER(openat);
+  PST_EAGER(read);
+  PST_EAGER(pread);
+  PST_EAGER(lseek);
+  PST_EAGER(close);
+  PST_EAGER(dup2);
+  PST_EAGER(fcntl);
+  PST_EAGER(fork);
+  PST_EAGER(execve);
+#undef PST_EAGER
+}
+
+}  // namespace penstock
