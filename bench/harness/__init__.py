@@ -1,0 +1,1 @@
+"""Parts of bench/run: targets, comparison table, the other measured claims."""
