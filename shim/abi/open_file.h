@@ -9,6 +9,13 @@
  * `word` is (generation << 48) | offset. A process that still believes in an older generation fails its
  * compare-and-swap and gets EBADF; it never moves somebody else's offset.
  *
+ * Generations are even; materialising sets the low bit. All sharers must end up on one open file, so:
+ *   1. a client asks MATERIALIZE with the slot and its even generation. The sidecar keeps ONE open file
+ *      for (slot, generation) and gives every asker a duplicate of it; it does not touch the slot.
+ *   2. the client freezes the slot: compare-and-swap of the word from (g, offset) to (g | 1, offset).
+ *      From then on every claim at g fails. Whoever wins sets the open file's offset with lseek and then
+ *      stores state PST_SLOT_MATERIALIZED; the others wait for that, and stand in for a winner that died.
+ *
  * Reservation: each slot has a socket inode named by its decimal number in the job's folder
  * PST_OPEN_FILE_DIR. A covered fd is an O_PATH descriptor of that inode, so an fd describes itself after
  * exec (readlink of /proc/self/fd/N ends in "/" PST_OPEN_FILE_DIR "/<slot>") and every native use of it
