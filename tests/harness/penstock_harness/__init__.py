@@ -3,8 +3,8 @@ containers. Python's standard library only; everything is stopped by its own pid
 
 from .azurite import Azurite
 from .containers import Container, container_support
-from .data import Dataset, make_dataset
+from .data import BLOB_PREFIX, LONG_NAME, STRANGE_NAMES, Dataset, make_dataset
 from .job import Job, Mount, build_dir, repo_dir
 
-__all__ = ["Azurite", "Container", "Dataset", "Job", "Mount", "build_dir", "container_support",
-           "make_dataset", "repo_dir"]
+__all__ = ["BLOB_PREFIX", "LONG_NAME", "STRANGE_NAMES", "Azurite", "Container", "Dataset", "Job",
+           "Mount", "build_dir", "container_support", "make_dataset", "repo_dir"]

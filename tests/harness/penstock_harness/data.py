@@ -5,17 +5,18 @@ import os
 import random
 from dataclasses import dataclass, field
 
-# What the origin's protocol could trip over; the last one is a Blob name of 1,024 characters with
-# its folder, in components that a local file system takes too.
+# What the origin's protocol could trip over.
 STRANGE_NAMES = [
     "with space.bin", "per%cent%20.bin", "plus+plus.bin", "amp&ersand.bin", "hash#tag.bin",
     "question?mark.bin", "equals=sign;semi.bin", "quote'single.bin", "br[ack]et{s}.bin",
     "tilde~at@colon:.bin", "umlaut-äöü-ß.bin", "日本語のファイル.bin", "emoji-🚰.bin", "dot..dots.bin",
     ".hidden", "back`tick$dollar.bin", "trailing-dash-",
 ]
-LONG_FOLDER = "long"
-LONG_NAME = "/".join([LONG_FOLDER] + ["n" * 250] * 3 + ["m" * (1024 - 4 - 3 * 251 - 1)])
-assert len(LONG_NAME) == 1024
+# With this prefix a Blob name of 1,024 characters, the longest there is, in components that a local
+# file system takes too.
+BLOB_PREFIX = "some/prefix/"
+LONG_NAME = "/".join(["long"] + ["n" * 250] * 4 + ["mmm"])
+assert len(BLOB_PREFIX + LONG_NAME) == 1024
 
 SMALL_SIZES = [0, 1, 2, 511, 512, 4095, 4096, 4097, 65535, 65536, 65537, 131071, 131072, 131073]
 

@@ -81,6 +81,9 @@ class Job:
     def _write_config(self, memory, nvme, linger, sidecar_keys):
         lines = ["version = 1", "[sidecar]", f"socket = {_toml(self.socket)}",
                  f"linger = {_toml(linger)}"]
+        lines += [f"wait = {_toml(self.wait)}"]
+        if self.containers:
+            lines += [f"allow_uids = [{PROGRAM_UID}]"]
         lines += [f"{key} = {_toml(value)}" for key, value in sidecar_keys.items()]
         lines += ["[cache]", f"dir = {_toml(self.cache)}", f"memory = {_toml(memory)}",
                   f"nvme = {_toml(nvme)}"]
