@@ -1,0 +1,50 @@
+#!/bin/bash
+# Breaks the table and the library in every way that check.sh looks for, and fails if one is missed.
+#   must_bite.sh LIBRARY TABLE CC
+set -u
+library=$1 table=$2 cc=$3
+check=$(dirname "$0")/check.sh
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+failed=0
+
+# must_find TEXT LIBRARY TABLE: check.sh fails and says TEXT.
+must_find() {
+  local said
+  said=$("$check" "$2" "$3") && { echo "must_bite: not found: $1"; failed=1; return; }
+  grep -qF -- "$1" <<<"$said" || { echo "must_bite: '$1' is not in: $said"; failed=1; }
+}
+
+grep -v '^hook read ' "$table" >"$work/t"
+must_find "stray export: read" "$library" "$work/t"
+grep -v '^twin open64 ' "$table" >"$work/t"
+must_find "libc exports open64, a twin of the hook open" "$library" "$work/t"
+grep -v '^twin pread64 ' "$table" >"$work/t"
+must_find "stray export: pread64" "$library" "$work/t"
+grep -v '^excused __munmap' "$table" | sed 's/^excused munmap.*/hook munmap X OWN/' >"$work/t"
+must_find "libc exports __munmap, a twin of the hook munmap" "$library" "$work/t"
+must_find "in the table and not exported: munmap" "$library" "$work/t"
+{ cat "$table"; echo "hook read READ OWN"; } >"$work/t"
+must_find "read is twice in the table" "$library" "$work/t"
+sed 's/^twin open64 open/twin open64 read/' "$table" >"$work/t"
+must_find "open64 is not the same function as read" "$library" "$work/t"
+
+# A library with bad manners.
+cat >"$work/bad.c" <<'C'
+#include <math.h>
+#include <stdlib.h>
+__thread int dynamic_tls;
+int stray(void) { return ++dynamic_tls + (int)sin(rand()); }
+void* read(int fd) { return malloc((unsigned long)fd); }
+__attribute__((constructor)) static void one(void) { srand(1); }
+__attribute__((constructor)) static void two(void) { srand(2); }
+C
+"$cc" -shared -fPIC -O0 -ftls-model=global-dynamic -o "$work/bad.so" "$work/bad.c" -lm -z execstack \
+  -Wl,--no-as-needed 2>/dev/null || { echo "must_bite: cannot build the bad library"; exit 1; }
+echo "hook read READ OWN" >"$work/t"
+for text in "stray export: stray" "needs libm.so.6" "executable stack" "entries, 2 are expected" \
+            "thread-local storage is not initial-exec" "imports malloc"; do
+  must_find "$text" "$work/bad.so" "$work/t"
+done
+[ $failed = 0 ] && echo "must_bite: every violation was found"
+exit $failed
