@@ -23,6 +23,10 @@ using PstCopyFn = void* (*)(void* dst, const void* src, size_t n);
 // Below this many bytes libc's memcpy is as good as anything, and the call costs more than it wins.
 inline constexpr size_t kPstCopySmallBytes = 1024;
 
+// From here on a copy reads four quarters side by side (shim/copy/copy_x86.cc says why). So one large
+// copy beats two of half its size (128 KiB 7.9 against 8.6 us): what adjoins is copied at once.
+inline constexpr size_t kPstCopyStreamsMinBytes = 24 * 1024;
+
 // The chosen routine. memcpy until PstCopyInit has run, so that nothing depends on the order of
 // constructors.
 extern __attribute__((visibility("hidden"))) PstCopyFn g_pst_copy;
@@ -38,16 +42,16 @@ inline void* PstCopy(void* dst, const void* src, size_t n) {
 }
 
 // Starts to bring in the beginning of what PstCopy(dst, src, n) will read soon, without waiting for it.
-// Worth a call before the copy of the range in front of it (two 64 KiB ranges that do not adjoin:
-// 9.8 -> 9.0 us), or at open for the file's first range. Any address may be passed: a prefetch of an
+// Hides the first wait for memory (about 0.15 us) behind other work: before the copy of the range in
+// front of it, or at open for the file's first range. Any address may be passed: a prefetch of an
 // unmapped page does nothing.
 inline void PstCopyPrefetch(const void* src, size_t n) {
-  constexpr size_t kPageBytes = 4096, kLineBytes = 64, kLines = 8;
+  constexpr size_t kLineBytes = 64, kLines = 8;
   const char* const at = static_cast<const char*>(src);
-  const size_t streams = n >= 4 * kPageBytes ? 4 : 1;  // as the copy reads it
+  const size_t streams = n >= kPstCopyStreamsMinBytes ? 4 : 1;  // as the copy reads it, nearly
   for (size_t stream = 0; stream < streams; ++stream) {
     for (size_t line = 0; line < kLines; ++line) {
-      __builtin_prefetch(at + stream * kPageBytes + line * kLineBytes, 0, 2);
+      __builtin_prefetch(at + stream * (n / 4 - 512) + line * kLineBytes, 0, 2);
     }
   }
 }

@@ -7,32 +7,31 @@
 #include <stdint.h>
 #include <string.h>
 
-// Why these loops (medians on a Sapphire Rapids guest, 256 MiB of source, destination 16 bytes off a
-// line as malloc gives it; us per copy; measured with bench/copy_bench):
+#include "shim/copy/copy.h"
+
+// Why these loops (medians on a Sapphire Rapids guest, 256 MiB of source in 2 MiB pages, destination
+// 16 bytes off a line as malloc gives it; us per copy):
 //
-//                            4 KiB     128 KiB    1 MiB
-//   glibc memcpy             0.352     12.3       104
-//   one forward stream       0.337     11.8        98    aligned 64-byte stores
-//   source-aligned loads     0.316     11.4        91    stores may cross a line
-//   four streams             0.328      9.1        73    four pages side by side
-//   four, prefetching        -          8.4        70    512 bytes ahead in each
-//   rep movsb                0.361     12.7       105
-//   streaming stores         0.730     14.6       115    and the reader misses afterwards
+//                            4 KiB     64 KiB     128 KiB    1 MiB
+//   glibc memcpy             0.352     6.2        12.3       104
+//   one forward stream       0.337     6.0        11.8        98    aligned 64-byte stores
+//   source-aligned loads     0.316     -          11.4        91    stores may cross a line
+//   four pages side by side  0.328     4.8         9.1        73
+//   ... and prefetching      -         4.5         8.2        70    512 bytes ahead in each
+//   four quarters            -         4.2         7.7        62    the same, each a long stream
+//   rep movsb                0.361     6.3        12.7       105
+//   streaming stores         0.730     -          14.6       115    and the reader misses afterwards
+//   reading alone            -         -           7.4        -     what one core gets from memory
 //
-// One stream waits for memory: the hardware prefetcher follows a stream only to the end of its page
-// and learns it anew in the next. Four pages side by side keep four streams going and give each
-// new page four times as long to be learned.
+// One stream waits for memory: the hardware prefetcher follows a stream to the end of its page and
+// learns it anew in the next. Four streams keep it busy, and each may be learned four times as long.
 
 namespace penstock {
 namespace {
 
 constexpr size_t kLineBytes = 64;
-constexpr size_t kStreamBytes = 4096;
-constexpr size_t kGroupBytes = 4 * kStreamBytes;
 constexpr size_t kAheadBytes = 512;
-// Below: one stream. Measured crossover, see above.
-constexpr size_t kStreamsMinBytes = 2 * kGroupBytes;
-// From here on the destination no longer stays in L2 either: prefetch into L1 then.
+// From here on prefetching into L1 is better than into L2.
 constexpr size_t kNearMinBytes = 512 * 1024;
 
 constexpr unsigned kCpuid1EcxOsxsave = 1u << 27;
@@ -65,6 +64,10 @@ Features ReadFeatures() {
   return features;
 }
 
+// How long each of the four streams is, in whole steps of two lines. A little less than a quarter,
+// so that the streams of the usual sizes do not fall on the same sets of the caches.
+size_t StreamBytes(size_t n) { return (n / 4 - kAheadBytes) / (2 * kLineBytes) * (2 * kLineBytes); }
+
 size_t BytesToLine(const void* p) { return -reinterpret_cast<uintptr_t>(p) & (kLineBytes - 1); }
 
 }  // namespace
@@ -90,42 +93,27 @@ namespace {
 PST_AVX512 inline __m512i Load512(const char* p) { return _mm512_loadu_si512(p); }
 PST_AVX512 inline void Store512(char* p, __m512i v) { _mm512_storeu_si512(p, v); }
 
-// Two lines of each of the four streams; `ahead` is what to prefetch, relative to the line read.
+// Copies 4 * stream bytes, two lines of each stream at a time.
 template <_mm_hint kHint>
-PST_AVX512 inline void Step512(char* d, const char* s, size_t ahead) {
-  const char* const s1 = s + kStreamBytes;
-  const char* const s2 = s1 + kStreamBytes;
-  const char* const s3 = s2 + kStreamBytes;
-  _mm_prefetch(s + ahead, kHint), _mm_prefetch(s + ahead + kLineBytes, kHint);
-  _mm_prefetch(s1 + ahead, kHint), _mm_prefetch(s1 + ahead + kLineBytes, kHint);
-  _mm_prefetch(s2 + ahead, kHint), _mm_prefetch(s2 + ahead + kLineBytes, kHint);
-  _mm_prefetch(s3 + ahead, kHint), _mm_prefetch(s3 + ahead + kLineBytes, kHint);
-  const __m512i a0 = Load512(s), a1 = Load512(s + kLineBytes);
-  const __m512i b0 = Load512(s1), b1 = Load512(s1 + kLineBytes);
-  const __m512i c0 = Load512(s2), c1 = Load512(s2 + kLineBytes);
-  const __m512i e0 = Load512(s3), e1 = Load512(s3 + kLineBytes);
-  Store512(d, a0), Store512(d + kLineBytes, a1);
-  d += kStreamBytes;
-  Store512(d, b0), Store512(d + kLineBytes, b1);
-  d += kStreamBytes;
-  Store512(d, c0), Store512(d + kLineBytes, c1);
-  d += kStreamBytes;
-  Store512(d, e0), Store512(d + kLineBytes, e1);
-}
-
-// Copies whole groups of four streams; returns how many bytes that was.
-template <_mm_hint kHint>
-PST_AVX512 size_t Groups512(char* d, const char* s, size_t n) {
-  size_t done = 0;
-  for (; n - done >= kGroupBytes; done += kGroupBytes) {
-    // At its end a stream goes on in the next group, three streams further, if there is one.
-    const size_t jump = n - done >= 2 * kGroupBytes ? kGroupBytes - kStreamBytes : 0;
-    for (size_t at = 0; at < kStreamBytes; at += 2 * kLineBytes) {
-      const size_t ahead = at + kAheadBytes < kStreamBytes ? kAheadBytes : kAheadBytes + jump;
-      Step512<kHint>(d + done + at, s + done + at, ahead);
-    }
+PST_AVX512 void Streams512(char* d0, const char* s0, size_t stream) {
+  const char *s1 = s0 + stream, *s2 = s1 + stream, *s3 = s2 + stream;
+  char *d1 = d0 + stream, *d2 = d1 + stream, *d3 = d2 + stream;
+  for (size_t at = 0; at < stream; at += 2 * kLineBytes) {
+    const size_t second = at + kLineBytes;
+    const size_t ahead = at + kAheadBytes;
+    _mm_prefetch(s0 + ahead, kHint), _mm_prefetch(s0 + ahead + kLineBytes, kHint);
+    _mm_prefetch(s1 + ahead, kHint), _mm_prefetch(s1 + ahead + kLineBytes, kHint);
+    _mm_prefetch(s2 + ahead, kHint), _mm_prefetch(s2 + ahead + kLineBytes, kHint);
+    _mm_prefetch(s3 + ahead, kHint), _mm_prefetch(s3 + ahead + kLineBytes, kHint);
+    const __m512i a0 = Load512(s0 + at), a1 = Load512(s0 + second);
+    const __m512i b0 = Load512(s1 + at), b1 = Load512(s1 + second);
+    const __m512i c0 = Load512(s2 + at), c1 = Load512(s2 + second);
+    const __m512i e0 = Load512(s3 + at), e1 = Load512(s3 + second);
+    Store512(d0 + at, a0), Store512(d0 + second, a1);
+    Store512(d1 + at, b0), Store512(d1 + second, b1);
+    Store512(d2 + at, c0), Store512(d2 + second, c1);
+    Store512(d3 + at, e0), Store512(d3 + second, e1);
   }
-  return done;
 }
 
 // One forward stream. Copies whole lines; returns how many bytes that was.
@@ -151,7 +139,7 @@ PST_AVX512 void* CopyAvx512(void* dst, const void* src, size_t n) {
   char* const last = d + n - kLineBytes;
   const __m512i head = Load512(s);
   const __m512i tail = Load512(s + n - kLineBytes);
-  const bool streams = n >= kStreamsMinBytes;
+  const bool streams = n >= kPstCopyStreamsMinBytes;
   // Short copies wait for loads that cross lines, long ones for stores that do.
   const size_t skip = streams ? BytesToLine(d) : BytesToLine(s);
   Store512(d, head);
@@ -159,11 +147,15 @@ PST_AVX512 void* CopyAvx512(void* dst, const void* src, size_t n) {
   s += skip;
   size_t left = n - skip;
   if (streams) {
-    const size_t done = n >= kNearMinBytes ? Groups512<_MM_HINT_T0>(d, s, left)
-                                           : Groups512<_MM_HINT_T1>(d, s, left);
-    d += done;
-    s += done;
-    left -= done;
+    const size_t stream = StreamBytes(left);
+    if (n >= kNearMinBytes) {
+      Streams512<_MM_HINT_T0>(d, s, stream);
+    } else {
+      Streams512<_MM_HINT_T1>(d, s, stream);
+    }
+    d += 4 * stream;
+    s += 4 * stream;
+    left -= 4 * stream;
   }
   Lines512(d, s, left);
   Store512(last, tail);
@@ -183,45 +175,32 @@ PST_AVX2 inline void Store256(char* p, __m256i v) {
   _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), v);
 }
 
-// One line of each of the four streams.
+// Copies 4 * stream bytes, a line of each stream at a time.
 template <_mm_hint kHint>
-PST_AVX2 inline void Step256(char* d, const char* s, size_t ahead) {
-  const char* const s1 = s + kStreamBytes;
-  const char* const s2 = s1 + kStreamBytes;
-  const char* const s3 = s2 + kStreamBytes;
-  _mm_prefetch(s + ahead, kHint), _mm_prefetch(s1 + ahead, kHint);
-  _mm_prefetch(s2 + ahead, kHint), _mm_prefetch(s3 + ahead, kHint);
-  const __m256i a0 = Load256(s), a1 = Load256(s + 32);
-  const __m256i b0 = Load256(s1), b1 = Load256(s1 + 32);
-  const __m256i c0 = Load256(s2), c1 = Load256(s2 + 32);
-  const __m256i e0 = Load256(s3), e1 = Load256(s3 + 32);
-  Store256(d, a0), Store256(d + 32, a1);
-  d += kStreamBytes;
-  Store256(d, b0), Store256(d + 32, b1);
-  d += kStreamBytes;
-  Store256(d, c0), Store256(d + 32, c1);
-  d += kStreamBytes;
-  Store256(d, e0), Store256(d + 32, e1);
-}
-
-template <_mm_hint kHint>
-PST_AVX2 size_t Groups256(char* d, const char* s, size_t n) {
-  size_t done = 0;
-  for (; n - done >= kGroupBytes; done += kGroupBytes) {
-    const size_t jump = n - done >= 2 * kGroupBytes ? kGroupBytes - kStreamBytes : 0;
-    for (size_t at = 0; at < kStreamBytes; at += kLineBytes) {
-      const size_t ahead = at + kAheadBytes < kStreamBytes ? kAheadBytes : kAheadBytes + jump;
-      Step256<kHint>(d + done + at, s + done + at, ahead);
-    }
+PST_AVX2 void Streams256(char* d0, const char* s0, size_t stream) {
+  const char *s1 = s0 + stream, *s2 = s1 + stream, *s3 = s2 + stream;
+  char *d1 = d0 + stream, *d2 = d1 + stream, *d3 = d2 + stream;
+  for (size_t at = 0; at < stream; at += kLineBytes) {
+    const size_t half = at + kLineBytes / 2;
+    const size_t ahead = at + kAheadBytes;
+    _mm_prefetch(s0 + ahead, kHint), _mm_prefetch(s1 + ahead, kHint);
+    _mm_prefetch(s2 + ahead, kHint), _mm_prefetch(s3 + ahead, kHint);
+    const __m256i a0 = Load256(s0 + at), a1 = Load256(s0 + half);
+    const __m256i b0 = Load256(s1 + at), b1 = Load256(s1 + half);
+    const __m256i c0 = Load256(s2 + at), c1 = Load256(s2 + half);
+    const __m256i e0 = Load256(s3 + at), e1 = Load256(s3 + half);
+    Store256(d0 + at, a0), Store256(d0 + half, a1);
+    Store256(d1 + at, b0), Store256(d1 + half, b1);
+    Store256(d2 + at, c0), Store256(d2 + half, c1);
+    Store256(d3 + at, e0), Store256(d3 + half, e1);
   }
-  return done;
 }
 
 }  // namespace
 
 PST_AVX2 void* CopyAvx2(void* dst, const void* src, size_t n) {
   // One 256-bit stream is slower than libc's own (0.41 against 0.35 us for 4 KiB).
-  if (n < kStreamsMinBytes) return memcpy(dst, src, n);
+  if (n < kPstCopyStreamsMinBytes) return memcpy(dst, src, n);
   char* d = static_cast<char*>(dst);
   const char* s = static_cast<const char*>(src);
   const size_t skip = BytesToLine(d);
@@ -230,9 +209,13 @@ PST_AVX2 void* CopyAvx2(void* dst, const void* src, size_t n) {
   d += skip;
   s += skip;
   const size_t left = n - skip;
-  const size_t done = n >= kNearMinBytes ? Groups256<_MM_HINT_T0>(d, s, left)
-                                         : Groups256<_MM_HINT_T1>(d, s, left);
-  memcpy(d + done, s + done, left - done);
+  const size_t stream = StreamBytes(left);
+  if (n >= kNearMinBytes) {
+    Streams256<_MM_HINT_T0>(d, s, stream);
+  } else {
+    Streams256<_MM_HINT_T1>(d, s, stream);
+  }
+  memcpy(d + 4 * stream, s + 4 * stream, left - 4 * stream);
   return dst;
 }
 
