@@ -35,8 +35,8 @@ constexpr int MADV_COLLAPSE = 25;
 const unsigned char* MapArena(bool huge) {
   const int fd = memfd_create("copy_bench", MFD_CLOEXEC);
   if (fd < 0 || ftruncate(fd, kArenaBytes) != 0) return nullptr;
-  auto* const space = static_cast<unsigned char*>(mmap(
-      nullptr, kArenaBytes + kHugeBytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+  auto* const space = static_cast<unsigned char*>(
+      mmap(nullptr, kArenaBytes + kHugeBytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
   if (space == MAP_FAILED) return nullptr;
   unsigned char* const at =
       space + (kHugeBytes - reinterpret_cast<uintptr_t>(space) % kHugeBytes) % kHugeBytes;

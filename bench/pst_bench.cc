@@ -155,7 +155,7 @@ Summary Stat(const Options& options, const Dataset& data, size_t names) {
   constexpr int64_t kBatch = 40;
   std::vector<size_t> order = Shuffled(data.files.size(), options.seed);
   order.resize(names);
-  struct stat info {};
+  struct stat info{};
   size_t next = 0;
   Sampler sampler(kBatch, options.seconds);
   while (!sampler.TimeIsOver()) {
@@ -251,8 +251,8 @@ void Procs(const Options& options, const Dataset& data) {
     int64_t bytes[256];
   };
   if (options.procs < 1 || options.procs > 256) Die("--procs: 1 to 256");
-  auto* const shared = static_cast<Shared*>(mmap(nullptr, sizeof(Shared), PROT_READ | PROT_WRITE,
-                                                 MAP_SHARED | MAP_ANONYMOUS, -1, 0));
+  auto* const shared = static_cast<Shared*>(
+      mmap(nullptr, sizeof(Shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0));
   if (shared == MAP_FAILED) Die("mmap");
   int start[2];
   if (pipe(start) != 0) Die("pipe");
@@ -348,18 +348,30 @@ void Hold(const Options& options, const Dataset& data) {
 bool RunMeasured(const Options& options, const Dataset& data) {
   const std::string& name = options.name;
   Summary summary;
-  if (name == "files") summary = Files(options, data, false);
-  else if (name == "files-fresh") summary = Files(options, data, true);
-  else if (name == "pread4k") summary = Pread4k(options, data);
-  else if (name == "seq1m") summary = Seq1m(options, data);
-  else if (name == "stat") summary = Stat(options, data, kFileCount);
-  else if (name == "stat-one") summary = Stat(options, data, 1);
-  else if (name == "list") summary = List(options, data);
-  else if (name == "memcpy-files") summary = Memcpy(options, data, kFileBytes, 1, true, false);
-  else if (name == "memcpy-files-fresh") summary = Memcpy(options, data, kFileBytes, 1, true, true);
-  else if (name == "memcpy-pread4k") summary = Memcpy(options, data, kSmallReadBytes, 16, true, false);
-  else if (name == "memcpy-seq1m") summary = Memcpy(options, data, kLargeReadBytes, 1, false, false);
-  else return false;
+  if (name == "files")
+    summary = Files(options, data, false);
+  else if (name == "files-fresh")
+    summary = Files(options, data, true);
+  else if (name == "pread4k")
+    summary = Pread4k(options, data);
+  else if (name == "seq1m")
+    summary = Seq1m(options, data);
+  else if (name == "stat")
+    summary = Stat(options, data, kFileCount);
+  else if (name == "stat-one")
+    summary = Stat(options, data, 1);
+  else if (name == "list")
+    summary = List(options, data);
+  else if (name == "memcpy-files")
+    summary = Memcpy(options, data, kFileBytes, 1, true, false);
+  else if (name == "memcpy-files-fresh")
+    summary = Memcpy(options, data, kFileBytes, 1, true, true);
+  else if (name == "memcpy-pread4k")
+    summary = Memcpy(options, data, kSmallReadBytes, 16, true, false);
+  else if (name == "memcpy-seq1m")
+    summary = Memcpy(options, data, kLargeReadBytes, 1, false, false);
+  else
+    return false;
   summary.PrintJson();
   return true;
 }
@@ -367,12 +379,18 @@ bool RunMeasured(const Options& options, const Dataset& data) {
 int Run(const Options& options) {
   const Dataset data(options.dir);
   if (RunMeasured(options, data)) return 0;
-  if (options.name == "prepare") Prepare(data);
-  else if (options.name == "verify") Verify(data);
-  else if (options.name == "procs") Procs(options, data);
-  else if (options.name == "uncovered") Uncovered(options);
-  else if (options.name == "spawn") Spawn(options);
-  else if (options.name == "hold") Hold(options, data);
+  if (options.name == "prepare")
+    Prepare(data);
+  else if (options.name == "verify")
+    Verify(data);
+  else if (options.name == "procs")
+    Procs(options, data);
+  else if (options.name == "uncovered")
+    Uncovered(options);
+  else if (options.name == "spawn")
+    Spawn(options);
+  else if (options.name == "hold")
+    Hold(options, data);
   else {
     std::fprintf(stderr, "pst_bench: unknown case %s\n", options.name.c_str());
     return 2;
@@ -398,10 +416,14 @@ int Main(int argc, char** argv) {
       break;
     }
     const char* const value = i + 1 < argc ? argv[++i] : "";
-    if (flag == "--seed") options.seed = std::strtoull(value, nullptr, 10);
-    else if (flag == "--seconds") options.seconds = std::strtod(value, nullptr);
-    else if (flag == "--procs") options.procs = static_cast<int>(std::strtol(value, nullptr, 10));
-    else if (flag == "--count") options.count = std::strtoll(value, nullptr, 10);
+    if (flag == "--seed")
+      options.seed = std::strtoull(value, nullptr, 10);
+    else if (flag == "--seconds")
+      options.seconds = std::strtod(value, nullptr);
+    else if (flag == "--procs")
+      options.procs = static_cast<int>(std::strtol(value, nullptr, 10));
+    else if (flag == "--count")
+      options.count = std::strtoll(value, nullptr, 10);
     else {
       std::fprintf(stderr, "pst_bench: unknown option %s\n", argv[i - 1]);
       return 2;

@@ -23,16 +23,17 @@ using PstCopyFn = void* (*)(void* dst, const void* src, size_t n);
 // Below this many bytes libc's memcpy is as good as anything, and the call costs more than it wins.
 inline constexpr size_t kPstCopySmallBytes = 1024;
 
-// From here on a copy reads four quarters side by side (shim/copy/copy_x86.cc says why). So one large
-// copy beats two of half its size (128 KiB 7.9 against 8.6 us): what adjoins is copied at once.
+// From here on a copy reads four quarters side by side (shim/copy/copy_x86.cc says why). So one
+// large copy beats two of half its size (128 KiB 7.9 against 8.6 us): what adjoins is copied at
+// once.
 inline constexpr size_t kPstCopyStreamsMinBytes = 24 * 1024;
 
 // The chosen routine. memcpy until PstCopyInit has run, so that nothing depends on the order of
 // constructors.
 extern __attribute__((visibility("hidden"))) PstCopyFn g_pst_copy;
 
-// Chooses the routine for this CPU. Costs about 20 us in a virtual machine (cpuid leaves the guest):
-// call it where the arena is mapped, not in every program that is started.
+// Chooses the routine for this CPU. Costs about 20 us in a virtual machine (cpuid leaves the
+// guest): call it where the arena is mapped, not in every program that is started.
 __attribute__((visibility("hidden"))) void PstCopyInit();
 
 // Copies n bytes and returns dst.
@@ -41,10 +42,10 @@ inline void* PstCopy(void* dst, const void* src, size_t n) {
   return g_pst_copy(dst, src, n);
 }
 
-// Starts to bring in the beginning of what PstCopy(dst, src, n) will read soon, without waiting for it.
-// Hides the first wait for memory (about 0.15 us) behind other work: before the copy of the range in
-// front of it, or at open for the file's first range. Any address may be passed: a prefetch of an
-// unmapped page does nothing.
+// Starts to bring in the beginning of what PstCopy(dst, src, n) will read soon, without waiting for
+// it. Hides the first wait for memory (about 0.15 us) behind other work: before the copy of the
+// range in front of it, or at open for the file's first range. Any address may be passed: a
+// prefetch of an unmapped page does nothing.
 inline void PstCopyPrefetch(const void* src, size_t n) {
   constexpr size_t kLineBytes = 64, kLines = 8;
   const char* const at = static_cast<const char*>(src);
@@ -59,7 +60,7 @@ inline void PstCopyPrefetch(const void* src, size_t n) {
 // One routine by its name, for tests and measurements.
 struct PstCopyVariant {
   const char* name;
-  PstCopyFn copy;   // for n >= kPstCopySmallBytes
+  PstCopyFn copy;    // for n >= kPstCopySmallBytes
   bool (*usable)();  // on this CPU
 };
 

@@ -9,8 +9,8 @@
 
 #include "shim/copy/copy.h"
 
-// Why these loops (medians on a Sapphire Rapids guest, 256 MiB of source in 2 MiB pages, destination
-// 16 bytes off a line as malloc gives it; us per copy):
+// Why these loops (medians on a Sapphire Rapids guest, 256 MiB of source in 2 MiB pages,
+// destination 16 bytes off a line as malloc gives it; us per copy):
 //
 //                            4 KiB     64 KiB     128 KiB    1 MiB
 //   glibc memcpy             0.352     6.2        12.3       104
@@ -20,11 +20,13 @@
 //   ... and prefetching      -         4.5         8.2        70    512 bytes ahead in each
 //   four quarters            -         4.2         7.7        62    the same, each a long stream
 //   rep movsb                0.361     6.3        12.7       105
-//   streaming stores         0.730     -          14.6       115    and the reader misses afterwards
-//   reading alone            -         -           7.4        -     what one core gets from memory
+//   streaming stores         0.730     -          14.6       115    and the reader misses
+//   afterwards reading alone            -         -           7.4        -     what one core gets
+//   from memory
 //
 // One stream waits for memory: the hardware prefetcher follows a stream to the end of its page and
-// learns it anew in the next. Four streams keep it busy, and each may be learned four times as long.
+// learns it anew in the next. Four streams keep it busy, and each may be learned four times as
+// long.
 
 namespace penstock {
 namespace {
@@ -64,6 +66,15 @@ Features ReadFeatures() {
   return features;
 }
 
+// The third argument of __builtin_prefetch.
+constexpr int kIntoL1 = 3;
+constexpr int kIntoL2 = 2;
+
+template <int kLocality>
+inline void Prefetch(const char* p) {
+  __builtin_prefetch(p, 0, kLocality);
+}
+
 // How long each of the four streams is, in whole steps of two lines. A little less than a quarter,
 // so that the streams of the usual sizes do not fall on the same sets of the caches.
 size_t StreamBytes(size_t n) { return (n / 4 - kAheadBytes) / (2 * kLineBytes) * (2 * kLineBytes); }
@@ -94,17 +105,17 @@ PST_AVX512 inline __m512i Load512(const char* p) { return _mm512_loadu_si512(p);
 PST_AVX512 inline void Store512(char* p, __m512i v) { _mm512_storeu_si512(p, v); }
 
 // Copies 4 * stream bytes, two lines of each stream at a time.
-template <_mm_hint kHint>
+template <int kLocality>
 PST_AVX512 void Streams512(char* d0, const char* s0, size_t stream) {
   const char *s1 = s0 + stream, *s2 = s1 + stream, *s3 = s2 + stream;
   char *d1 = d0 + stream, *d2 = d1 + stream, *d3 = d2 + stream;
   for (size_t at = 0; at < stream; at += 2 * kLineBytes) {
     const size_t second = at + kLineBytes;
     const size_t ahead = at + kAheadBytes;
-    _mm_prefetch(s0 + ahead, kHint), _mm_prefetch(s0 + ahead + kLineBytes, kHint);
-    _mm_prefetch(s1 + ahead, kHint), _mm_prefetch(s1 + ahead + kLineBytes, kHint);
-    _mm_prefetch(s2 + ahead, kHint), _mm_prefetch(s2 + ahead + kLineBytes, kHint);
-    _mm_prefetch(s3 + ahead, kHint), _mm_prefetch(s3 + ahead + kLineBytes, kHint);
+    Prefetch<kLocality>(s0 + ahead), Prefetch<kLocality>(s0 + ahead + kLineBytes);
+    Prefetch<kLocality>(s1 + ahead), Prefetch<kLocality>(s1 + ahead + kLineBytes);
+    Prefetch<kLocality>(s2 + ahead), Prefetch<kLocality>(s2 + ahead + kLineBytes);
+    Prefetch<kLocality>(s3 + ahead), Prefetch<kLocality>(s3 + ahead + kLineBytes);
     const __m512i a0 = Load512(s0 + at), a1 = Load512(s0 + second);
     const __m512i b0 = Load512(s1 + at), b1 = Load512(s1 + second);
     const __m512i c0 = Load512(s2 + at), c1 = Load512(s2 + second);
@@ -127,7 +138,8 @@ PST_AVX512 size_t Lines512(char* d, const char* s, size_t n) {
     Store512(d, v0), Store512(d + 64, v1), Store512(d + 128, v2), Store512(d + 192, v3);
     Store512(d + 256, v4), Store512(d + 320, v5), Store512(d + 384, v6), Store512(d + 448, v7);
   }
-  for (; n - done >= kLineBytes; done += kLineBytes, d += kLineBytes) Store512(d, Load512(s + done));
+  for (; n - done >= kLineBytes; done += kLineBytes, d += kLineBytes)
+    Store512(d, Load512(s + done));
   return done;
 }
 
@@ -149,9 +161,9 @@ PST_AVX512 void* CopyAvx512(void* dst, const void* src, size_t n) {
   if (streams) {
     const size_t stream = StreamBytes(left);
     if (n >= kNearMinBytes) {
-      Streams512<_MM_HINT_T0>(d, s, stream);
+      Streams512<kIntoL1>(d, s, stream);
     } else {
-      Streams512<_MM_HINT_T1>(d, s, stream);
+      Streams512<kIntoL2>(d, s, stream);
     }
     d += 4 * stream;
     s += 4 * stream;
@@ -176,15 +188,15 @@ PST_AVX2 inline void Store256(char* p, __m256i v) {
 }
 
 // Copies 4 * stream bytes, a line of each stream at a time.
-template <_mm_hint kHint>
+template <int kLocality>
 PST_AVX2 void Streams256(char* d0, const char* s0, size_t stream) {
   const char *s1 = s0 + stream, *s2 = s1 + stream, *s3 = s2 + stream;
   char *d1 = d0 + stream, *d2 = d1 + stream, *d3 = d2 + stream;
   for (size_t at = 0; at < stream; at += kLineBytes) {
     const size_t half = at + kLineBytes / 2;
     const size_t ahead = at + kAheadBytes;
-    _mm_prefetch(s0 + ahead, kHint), _mm_prefetch(s1 + ahead, kHint);
-    _mm_prefetch(s2 + ahead, kHint), _mm_prefetch(s3 + ahead, kHint);
+    Prefetch<kLocality>(s0 + ahead), Prefetch<kLocality>(s1 + ahead);
+    Prefetch<kLocality>(s2 + ahead), Prefetch<kLocality>(s3 + ahead);
     const __m256i a0 = Load256(s0 + at), a1 = Load256(s0 + half);
     const __m256i b0 = Load256(s1 + at), b1 = Load256(s1 + half);
     const __m256i c0 = Load256(s2 + at), c1 = Load256(s2 + half);
@@ -211,9 +223,9 @@ PST_AVX2 void* CopyAvx2(void* dst, const void* src, size_t n) {
   const size_t left = n - skip;
   const size_t stream = StreamBytes(left);
   if (n >= kNearMinBytes) {
-    Streams256<_MM_HINT_T0>(d, s, stream);
+    Streams256<kIntoL1>(d, s, stream);
   } else {
-    Streams256<_MM_HINT_T1>(d, s, stream);
+    Streams256<kIntoL2>(d, s, stream);
   }
   memcpy(d + 4 * stream, s + 4 * stream, left - 4 * stream);
   return dst;

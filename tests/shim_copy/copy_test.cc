@@ -141,8 +141,8 @@ TEST_F(CopyTest, LargeSizes) {
   PstCopyInit();
   std::mt19937 random(11);
   for (const PstCopyVariant& variant : UsableVariants()) {
-    for (size_t base : {8u << 10, 16u << 10, 32u << 10, 48u << 10, 64u << 10, 128u << 10, 512u << 10,
-                        1u << 20, 3u << 20}) {
+    for (size_t base : {8u << 10, 16u << 10, 32u << 10, 48u << 10, 64u << 10, 128u << 10,
+                        512u << 10, 1u << 20, 3u << 20}) {
       for (int delta : {-65, -64, -63, -1, 0, 1, 63, 64, 65, 4095}) {
         const size_t n = base + static_cast<size_t>(delta);
         const size_t dst_offset = random() % 64;
