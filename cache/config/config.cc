@@ -21,7 +21,7 @@ namespace {
 constexpr std::int64_t kMs = 1'000'000;
 constexpr std::int64_t kSecond = 1'000 * kMs;
 constexpr std::int64_t kDay = 86'400 * kSecond;
-constexpr std::uint64_t kMinMemory = 8ull << 20;
+constexpr std::uint64_t kMinMemory = 16ull << 20;
 constexpr std::uint64_t kMaxMemory = static_cast<std::uint64_t>(PST_MAX_SEGMENTS)
                                      << PST_SEGMENT_SHIFT;
 constexpr std::uint64_t kMaxNvme = 1ull << 50;
@@ -126,7 +126,7 @@ void ReadCache(Section section, CacheConfig* cache) {
   section.Bytes("nvme", &cache->nvme_bytes, kMinMemory, kMaxNvme);
   std::size_t huge = 0;
   section.Choice("hugepages", kHugePages, &huge);
-  cache->hugepages = static_cast<HugePages>(huge);
+  cache->hugepages = static_cast<HugePageMode>(huge);
   section.Finish();
 }
 
@@ -220,8 +220,8 @@ void ReadMounts(Section& root, const std::string& file, Config* config, ConfigEr
     return;
   }
   if (list->size() > PST_MAX_MOUNTS)
-    root.Fail(*node, "mount", fmt::format("there are {} of them; allowed are {}", list->size(),
-                                          PST_MAX_MOUNTS));
+    root.Fail(*node, "mount",
+              fmt::format("there are {} of them; allowed are {}", list->size(), PST_MAX_MOUNTS));
   for (std::size_t i = 0; i < list->size(); ++i) {
     const std::string prefix = fmt::format("mount[{}].", i);
     const toml::table* table = list->get(i)->as_table();
@@ -312,8 +312,8 @@ std::expected<Config, ConfigErrors> LoadConfig(const std::string& file) {
   close(fd);
   if (failure != 0) return fail(fmt::format("cannot be read: {}", strerror(failure)));
   if (have > kConfigFileMaxBytes)
-    return fail(fmt::format("is larger than {} bytes; this is no configuration",
-                            kConfigFileMaxBytes));
+    return fail(
+        fmt::format("is larger than {} bytes; this is no configuration", kConfigFileMaxBytes));
   text.resize(have);
   char resolved[PATH_MAX];
   const char* real = realpath(file.c_str(), resolved);

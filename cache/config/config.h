@@ -18,62 +18,62 @@ namespace penstock::cache {
 
 enum class MountMode : std::uint8_t { kReadOnly, kReadWrite };
 enum class DataClass : std::uint8_t { kDataset, kGeneral, kCheckpoint };
-enum class HugePages : std::uint8_t { kAuto, kOn, kOff };
+enum class HugePageMode : std::uint8_t { kAuto, kOn, kOff };
 
 struct MountConfig {
-  std::string path;                            // absolute, normalised
+  std::string path;  // absolute, normalised
   std::string origin;
-  std::string endpoint;                        // "" the origin's own
+  std::string endpoint;  // "" the origin's own
   MountMode mode = MountMode::kReadOnly;
   DataClass data_class = DataClass::kDataset;
   std::int64_t metadata_ttl_ns = 60'000'000'000;
-  std::int64_t deadline_ns = 30'000'000'000;   // for one question to the origin, all tries included
-  std::optional<std::uint32_t> uid;            // what stat shows; none: the program's own
+  std::int64_t deadline_ns = 30'000'000'000;  // for one question to the origin, all tries included
+  std::optional<std::uint32_t> uid;           // what stat shows; none: the program's own
   std::optional<std::uint32_t> gid;
   std::string auth_mode = "auto";
   std::string ca_file;
   std::uint32_t max_connections = 32;
-  int line = 0;                                // of [[mount]], for later messages
+  int line = 0;  // of [[mount]], for later messages
 };
 
 struct SidecarConfig {
-  std::string socket;                          // at most kSocketPathMax bytes
-  std::int64_t linger_ns = 60'000'000'000;     // sidecars started by `penstock run` only
-  std::int64_t wait_ns = 60'000'000'000;       // PENSTOCK_WAIT: how long programs wait for a sidecar
-  std::int64_t grace_ns = 10'000'000'000;      // how long a shutdown waits for requests in flight
+  std::string socket;                       // at most kSocketPathMax bytes
+  std::int64_t linger_ns = 60'000'000'000;  // sidecars started by `penstock run` only
+  std::int64_t wait_ns = 60'000'000'000;    // PENSTOCK_WAIT: how long programs wait for a sidecar
+  std::int64_t grace_ns = 10'000'000'000;   // how long a shutdown waits for requests in flight
   std::uint32_t cpus = 2;
   bool allow_any_uid = false;
-  std::vector<std::uint32_t> allow_uids;       // may join; default: the sidecar's own
+  std::vector<std::uint32_t> allow_uids;  // may join; default: the sidecar's own
   std::string log_level = "info";
 };
 
 struct CacheConfig {
-  std::vector<std::string> dirs;               // at least one, absolute, normalised
+  std::vector<std::string> dirs;  // at least one, absolute, normalised
   std::uint64_t memory_bytes = 0;
-  std::uint64_t nvme_bytes = 0;                // 0: half of what is free in the first folder
-  HugePages hugepages = HugePages::kAuto;
+  std::uint64_t nvme_bytes = 0;  // 0: half of what is free in the first folder
+  HugePageMode hugepages = HugePageMode::kAuto;
 };
 
 struct LimitsConfig {
   std::uint32_t sessions = 10'000;
-  std::uint32_t requests = 65'536;             // in flight, all sessions together
-  std::uint32_t tickets = 16'384;              // fds that wait to be fetched
+  std::uint32_t requests = 65'536;  // in flight, all sessions together
+  std::uint32_t tickets = 16'384;   // fds that wait to be fetched
 };
 
 struct Config {
-  std::string file;                            // absolute path of the file it came from
+  std::string file;  // absolute path of the file it came from
   std::uint32_t version = 1;
   SidecarConfig sidecar;
   CacheConfig cache;
   LimitsConfig limits;
-  std::vector<MountConfig> mounts;             // 1..PST_MAX_MOUNTS, in the file's order
+  std::vector<MountConfig> mounts;  // 1..PST_MAX_MOUNTS, in the file's order
 };
 
 // One thing that is wrong. ToString(): "job.toml:7: cache.memory: expected a size ...".
 struct ConfigError {
   std::string file;
-  int line = 0;                                // 0: the file as a whole
-  std::string key;                             // "cache.memory", "mount[1].path"; may be empty
+  int line = 0;     // 0: the file as a whole
+  std::string key;  // "cache.memory", "mount[1].path"; may be empty
   std::string message;
   std::string ToString() const;
 };

@@ -68,15 +68,13 @@ std::string GenerateConfig(const GenConfigOptions& options) {
   const Disk disk = LargestLocalDisk();
   const std::uint64_t nvme = std::max<std::uint64_t>((disk.free_bytes / 2) >> 30, 1) << 30;
   const std::uint32_t cpus = UsableCpus();
-  return fmt::format(kTemplate, fmt::arg("cpus", std::clamp<std::uint32_t>(cpus / 4, 1, 8)),
-                     fmt::arg("all_cpus", cpus),
-                     fmt::arg("dir", Quoted(disk.path + "/penstock")),
-                     fmt::arg("memory", FormatBytes(DefaultMemoryBytes())),
-                     fmt::arg("limit", FormatBytesForPeople(MemoryLimitBytes())),
-                     fmt::arg("nvme", FormatBytes(nvme)),
-                     fmt::arg("free", FormatBytesForPeople(disk.free_bytes)),
-                     fmt::arg("mount", Quoted(options.mount)),
-                     fmt::arg("origin", Quoted(options.origin)));
+  return fmt::format(
+      kTemplate, fmt::arg("cpus", std::clamp<std::uint32_t>(cpus / 4, 1, 8)),
+      fmt::arg("all_cpus", cpus), fmt::arg("dir", Quoted(disk.path + "/penstock")),
+      fmt::arg("memory", FormatBytes(DefaultMemoryBytes())),
+      fmt::arg("limit", FormatBytesForPeople(MemoryLimitBytes())),
+      fmt::arg("nvme", FormatBytes(nvme)), fmt::arg("free", FormatBytesForPeople(disk.free_bytes)),
+      fmt::arg("mount", Quoted(options.mount)), fmt::arg("origin", Quoted(options.origin)));
 }
 
 }  // namespace penstock::cache

@@ -45,7 +45,7 @@ std::uint64_t CgroupMemoryLimit() {
 }
 
 bool IsLocalDisk(const char* type) {
-  constexpr std::array<const char*, 7> kTypes = {"ext4", "xfs",   "btrfs",  "ext3",
+  constexpr std::array<const char*, 7> kTypes = {"ext4", "xfs",  "btrfs",  "ext3",
                                                  "zfs",  "f2fs", "overlay"};
   return std::any_of(kTypes.begin(), kTypes.end(),
                      [&](const char* known) { return std::string_view(known) == type; });
@@ -77,7 +77,7 @@ Disk LargestLocalDisk() {
   FILE* mounts = setmntent("/proc/self/mounts", "re");
   if (mounts == nullptr) return best;
   while (const mntent* entry = getmntent(mounts)) {
-    struct statvfs room {};
+    struct statvfs room{};
     if (!IsLocalDisk(entry->mnt_type) || hasmntopt(entry, "ro") != nullptr ||
         statvfs(entry->mnt_dir, &room) != 0)
       continue;

@@ -13,7 +13,7 @@ namespace {
 
 // True if files can be made in `folder`, or the folder itself in its parent.
 bool UsableFolder(const std::string& folder) {
-  struct stat status {};
+  struct stat status{};
   if (stat(folder.c_str(), &status) == 0)
     return S_ISDIR(status.st_mode) && access(folder.c_str(), W_OK | X_OK) == 0;
   const std::size_t slash = folder.rfind('/');

@@ -24,8 +24,8 @@ int Section::line() const {
 }
 
 void Section::Fail(const toml::node& node, std::string_view key, std::string message) {
-  errors_->push_back({file_, static_cast<int>(node.source().begin.line),
-                      prefix_ + std::string(key), std::move(message)});
+  errors_->push_back({file_, static_cast<int>(node.source().begin.line), prefix_ + std::string(key),
+                      std::move(message)});
 }
 
 void Section::FailHere(std::string_view key, std::string message) {
@@ -74,8 +74,9 @@ const toml::node* Section::Bytes(std::string_view key, std::uint64_t* value, std
     return nullptr;
   }
   if (*bytes < min || *bytes > max) {
-    Fail(*node, key, fmt::format("{} is out of range; allowed is {} to {}", Shown(*node),
-                                 FormatBytes(min), FormatBytes(max)));
+    Fail(*node, key,
+         fmt::format("{} is out of range; allowed is {} to {}", Shown(*node), FormatBytes(min),
+                     FormatBytes(max)));
     return nullptr;
   }
   *value = *bytes;
@@ -95,8 +96,9 @@ const toml::node* Section::Duration(std::string_view key, std::int64_t* value, s
     return nullptr;
   }
   if (*ns < min || *ns > max) {
-    Fail(*node, key, fmt::format("{} is out of range; allowed is {} to {}", Shown(*node),
-                                 FormatDuration(min), FormatDuration(max)));
+    Fail(*node, key,
+         fmt::format("{} is out of range; allowed is {} to {}", Shown(*node), FormatDuration(min),
+                     FormatDuration(max)));
     return nullptr;
   }
   *value = *ns;
@@ -110,8 +112,9 @@ const toml::node* Section::Integer(std::string_view key, std::uint32_t* value, s
   const auto* number = node->as_integer();
   if (number == nullptr || number->get() < static_cast<std::int64_t>(min) ||
       number->get() > static_cast<std::int64_t>(max)) {
-    Fail(*node, key, fmt::format("{} is not allowed here; allowed is a whole number from {} to {}",
-                                 Shown(*node), min, max));
+    Fail(*node, key,
+         fmt::format("{} is not allowed here; allowed is a whole number from {} to {}",
+                     Shown(*node), min, max));
     return nullptr;
   }
   *value = static_cast<std::uint32_t>(number->get());
@@ -125,8 +128,9 @@ const toml::node* Section::Choice(std::string_view key, std::span<const std::str
   if (node == nullptr) return nullptr;
   const auto found = std::find(allowed.begin(), allowed.end(), text);
   if (found == allowed.end()) {
-    Fail(*node, key, fmt::format("{} is not allowed here; allowed is one of \"{}\"", Shown(*node),
-                                 fmt::join(allowed, "\", \"")));
+    Fail(*node, key,
+         fmt::format("{} is not allowed here; allowed is one of \"{}\"", Shown(*node),
+                     fmt::join(allowed, "\", \"")));
     return nullptr;
   }
   *index = static_cast<std::size_t>(found - allowed.begin());

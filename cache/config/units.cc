@@ -20,11 +20,24 @@ struct Unit {
 constexpr std::uint64_t kKi = 1ull << 10, kMi = 1ull << 20, kGi = 1ull << 30, kTi = 1ull << 40;
 // Kubernetes writes 8Gi; a bare "8G" is taken as the binary unit, as most tools of the field do.
 constexpr std::array kByteUnits = std::to_array<Unit>({
-    {"", 1},         {"b", 1},
-    {"k", kKi},      {"ki", kKi},     {"kib", kKi},     {"kb", 1000},
-    {"m", kMi},      {"mi", kMi},     {"mib", kMi},     {"mb", 1000'000},
-    {"g", kGi},      {"gi", kGi},     {"gib", kGi},     {"gb", 1000'000'000},
-    {"t", kTi},      {"ti", kTi},     {"tib", kTi},     {"tb", 1000'000'000'000},
+    {"", 1},
+    {"b", 1},
+    {"k", kKi},
+    {"ki", kKi},
+    {"kib", kKi},
+    {"kb", 1000},
+    {"m", kMi},
+    {"mi", kMi},
+    {"mib", kMi},
+    {"mb", 1000'000},
+    {"g", kGi},
+    {"gi", kGi},
+    {"gib", kGi},
+    {"gb", 1000'000'000},
+    {"t", kTi},
+    {"ti", kTi},
+    {"tib", kTi},
+    {"tb", 1000'000'000'000},
 });
 constexpr std::array kTimeUnits = std::to_array<Unit>({
     {"ns", 1},
@@ -62,8 +75,8 @@ std::optional<std::uint64_t> Scale(std::string_view text, std::span<const Unit> 
   std::string name(text.substr(at));
   std::transform(name.begin(), name.end(), name.begin(),
                  [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
-  const auto unit = std::find_if(units.begin(), units.end(),
-                                 [&](const Unit& u) { return u.name == name; });
+  const auto unit =
+      std::find_if(units.begin(), units.end(), [&](const Unit& u) { return u.name == name; });
   if (unit == units.end()) return std::nullopt;
   constexpr std::uint64_t kMost = std::numeric_limits<std::int64_t>::max();
   if (whole != 0 && unit->factor > kMost / whole) return std::nullopt;
@@ -83,8 +96,8 @@ std::size_t Distance(std::string_view a, std::string_view b) {
   for (std::size_t i = 1; i <= a.size(); ++i) {
     now[0] = i;
     for (std::size_t j = 1; j <= b.size(); ++j) {
-      now[j] = std::min({last[j] + 1, now[j - 1] + 1,
-                         last[j - 1] + (a[i - 1] == b[j - 1] ? 0u : 1u)});
+      now[j] =
+          std::min({last[j] + 1, now[j - 1] + 1, last[j - 1] + (a[i - 1] == b[j - 1] ? 0u : 1u)});
       if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1])
         now[j] = std::min(now[j], before[j - 2] + 1);
     }
@@ -121,8 +134,7 @@ std::string FormatBytesForPeople(std::uint64_t bytes) {
 
 std::string FormatDuration(std::int64_t ns) {
   const auto value = static_cast<std::uint64_t>(ns < 0 ? 0 : ns);
-  for (const auto& [name, factor] :
-       {Unit{"s", 1'000'000'000}, {"ms", 1'000'000}, {"us", 1'000}})
+  for (const auto& [name, factor] : {Unit{"s", 1'000'000'000}, {"ms", 1'000'000}, {"us", 1'000}})
     if (value % factor == 0) return fmt::format("{}{}", value / factor, name);
   return fmt::format("{}ns", value);
 }

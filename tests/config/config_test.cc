@@ -67,7 +67,8 @@ TEST(Config, TheLeastThatIsNeeded) {
 TEST(Config, ListsOfFoldersAndOfUsers) {
   const auto config = ParseConfig(
       "[sidecar]\nallow_uids = [7]\n[cache]\ndir = [\"/a\", \"/b\"]\n"
-      "[[mount]]\npath = \"/d\"\norigin = \"file:///s\"\n", "/x.toml");
+      "[[mount]]\npath = \"/d\"\norigin = \"file:///s\"\n",
+      "/x.toml");
   ASSERT_TRUE(config) << config.error()[0].ToString();
   EXPECT_EQ(config->cache.dirs, (std::vector<std::string>{"/a", "/b"}));
   EXPECT_EQ(config->sidecar.allow_uids, (std::vector<std::uint32_t>{geteuid(), 7}));
@@ -79,17 +80,19 @@ TEST(Config, ListsOfFoldersAndOfUsers) {
 
 struct Bad {
   const char* what;
-  const char* text;     // `@` stands for a valid [[mount]]
+  const char* text;  // `@` stands for a valid [[mount]]
   int line;
   const char* key;
-  const char* says;     // must be in the message
+  const char* says;  // must be in the message
 };
 
 std::string WithMount(const char* text) {
   std::string out;
   for (const char* p = text; *p != 0; ++p) {
-    if (*p == '@') out += "[[mount]]\npath = \"/d\"\norigin = \"file:///s\"\n";
-    else out += *p;
+    if (*p == '@')
+      out += "[[mount]]\npath = \"/d\"\norigin = \"file:///s\"\n";
+    else
+      out += *p;
   }
   return out;
 }
@@ -132,10 +135,10 @@ const Bad kBad[] = {
      "colon"},
     {"path twice", "@[[mount]]\npath = \"/d/\"\norigin = \"file:///t\"\n", 4, "mount[1].path",
      "line 1"},
-    {"origin unknown", "[[mount]]\npath = \"/d\"\norigin = \"s3://bucket\"\n", 3,
-     "mount[0].origin", "az://"},
-    {"origin without scheme", "[[mount]]\npath = \"/d\"\norigin = \"/srv\"\n", 3,
-     "mount[0].origin", "file:///"},
+    {"origin unknown", "[[mount]]\npath = \"/d\"\norigin = \"s3://bucket\"\n", 3, "mount[0].origin",
+     "az://"},
+    {"origin without scheme", "[[mount]]\npath = \"/d\"\norigin = \"/srv\"\n", 3, "mount[0].origin",
+     "file:///"},
     {"endpoint", "@endpoint = \"localhost:10000\"\n", 4, "mount[0].endpoint", "http://"},
     {"mode", "@mode = \"readonly\"\n", 4, "mount[0].mode", "\"ro\", \"rw\""},
     {"class", "@class = \"data\"\n", 4, "mount[0].class", "\"dataset\""},
@@ -161,8 +164,8 @@ TEST(Config, EveryErrorNamesFileLineKeyAndWhatIsAllowed) {
 }
 
 TEST(Config, AllErrorsAtOnceInTheOrderOfTheFile) {
-  const auto config = ParseConfig(
-      WithMount("[cache]\nmemory = 1\nnvme = \"x\"\n[sidecar]\ncpus = 0\n@"), "f");
+  const auto config =
+      ParseConfig(WithMount("[cache]\nmemory = 1\nnvme = \"x\"\n[sidecar]\ncpus = 0\n@"), "f");
   ASSERT_FALSE(config);
   ASSERT_EQ(config.error().size(), 3u);
   EXPECT_EQ(config.error()[0].line, 2);

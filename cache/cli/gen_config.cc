@@ -1,0 +1,35 @@
+// `penstock gen-config`: a configuration to start from.
+#include "cache/config/gen_config.h"
+
+#include <fmt/format.h>
+
+#include <cstdio>
+#include <memory>
+
+#include "cache/cli/command.h"
+
+namespace penstock::cli {
+
+void RegisterGenConfig(CLI::App& app, Chosen* chosen) {
+  auto options = std::make_shared<cache::GenConfigOptions>();
+  CLI::App* command =
+      AddCommand(app, "gen-config", "Print a commented configuration for this machine",
+                 "penstock gen-config --mount /data/train --origin file:///srv/train > job.toml");
+  command->add_option("--mount", options->mount, "The path that programs shall see");
+  command->add_option("--origin", options->origin, "Where its data comes from");
+  command->callback([=] {
+    *chosen = [=] {
+      const std::string text = cache::GenerateConfig(*options);
+      // What was given on the command line is checked as a file would be.
+      const auto parsed = cache::ParseConfig(text, "gen-config");
+      if (!parsed) {
+        for (const cache::ConfigError& error : parsed.error()) Complain(error.ToString());
+        return kUsage;
+      }
+      fmt::print("{}", text);
+      return kDone;
+    };
+  });
+}
+
+}  // namespace penstock::cli

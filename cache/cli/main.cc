@@ -1,0 +1,72 @@
+// penstock: the command a person types.
+#include <fmt/format.h>
+
+#include <cstdio>
+#include <string>
+#include <vector>
+
+#include "cache/cli/command.h"
+#include "cache/config/version.h"
+
+namespace penstock::cli {
+namespace {
+
+constexpr const char* kFooter =
+    "Start here:\n"
+    "  penstock gen-config > job.toml            a configuration for this machine\n"
+    "  penstock doctor -c job.toml               what is wrong, and what to do\n"
+    "  penstock run -c job.toml -- python train.py\n"
+    "`penstock COMMAND --help` shows an example of each.";
+
+// What stands after the first "--" is the program's and not ours to parse.
+void Split(int argc, char** argv, std::vector<std::string>* ours,
+           std::vector<std::string>* program) {
+  bool after = false;
+  for (int i = 1; i < argc; ++i) {
+    const std::string word = argv[i];
+    if (!after && word == "--") {
+      after = true;
+    } else {
+      (after ? program : ours)->push_back(word);
+    }
+  }
+}
+
+int Main(int argc, char** argv) {
+  std::vector<std::string> ours;
+  std::vector<std::string> program;
+  Split(argc, argv, &ours, &program);
+  CLI::App app("Penstock: training data at memory speed in front of Azure Blob.", "penstock");
+  app.set_version_flag("--version", fmt::format("penstock {}", cache::kVersion));
+  app.require_subcommand(1);
+  app.footer(kFooter);
+  Chosen chosen;
+  RegisterRun(app, &chosen, &program);
+  RegisterEnv(app, &chosen);
+  RegisterStop(app, &chosen);
+  RegisterStatus(app, &chosen);
+  RegisterStat(app, &chosen);
+  RegisterDoctor(app, &chosen);
+  RegisterWarm(app, &chosen);
+  RegisterRefresh(app, &chosen);
+  RegisterFlush(app, &chosen);
+  RegisterPin(app, &chosen);
+  RegisterGenConfig(app, &chosen);
+  std::vector<std::string> backwards(ours.rbegin(), ours.rend());  // as CLI11 wants them
+  try {
+    app.parse(backwards);
+  } catch (const CLI::ParseError& error) {
+    const int code = app.exit(error);
+    return code == 0 ? kDone : kUsage;
+  }
+  if (!program.empty() && !app.got_subcommand("run")) {
+    Complain("only `penstock run` takes a program after \"--\"");
+    return kUsage;
+  }
+  return chosen ? chosen() : kUsage;
+}
+
+}  // namespace
+}  // namespace penstock::cli
+
+int main(int argc, char** argv) { return penstock::cli::Main(argc, argv); }

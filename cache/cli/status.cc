@@ -1,0 +1,47 @@
+// `penstock status`: for probes. 0 only when covered paths work.
+#include <fmt/format.h>
+
+#include <cstdio>
+#include <memory>
+
+#include "cache/cli/command.h"
+
+namespace penstock::cli {
+namespace {
+
+int Status(const std::string& config_file, bool json) {
+  const auto config = ReadConfig(config_file);
+  if (!config) return kUsage;
+  // The sidecar looks at each origin again before it answers, unless it has done so lately.
+  const auto reply = AskSidecar(*config, {{"op", "status"}, {"fresh", true}}, 30'000);
+  if (!reply) return kFailed;
+  const auto problems = cache::JsonStrings(*reply, "problems");
+  if (json) {
+    fmt::print("{}\n", cache::JsonText(*reply, 2));
+  } else {
+    for (const std::string& problem : problems) Complain(problem);
+    if (problems.empty())
+      fmt::print("ok: sidecar {} serves {} with {} program(s) joined\n",
+                 cache::JsonNumber(*reply, "pid"), config->sidecar.socket,
+                 cache::JsonNumber(*reply, "sessions"));
+  }
+  return problems.empty() ? kDone : kFailed;
+}
+
+}  // namespace
+
+void RegisterStatus(CLI::App& app, Chosen* chosen) {
+  struct Options {
+    std::string config_file;
+    bool json = false;
+  };
+  auto options = std::make_shared<Options>();
+  CLI::App* command =
+      AddCommand(app, "status", "Exit 0 only when the covered paths work; for probes",
+                 "penstock status -c job.toml || echo not ready");
+  AddConfigOption(command, &options->config_file);
+  command->add_flag("--json", options->json, "The sidecar's whole answer");
+  command->callback([=] { *chosen = [=] { return Status(options->config_file, options->json); }; });
+}
+
+}  // namespace penstock::cli

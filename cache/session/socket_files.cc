@@ -1,0 +1,105 @@
+#include "cache/session/socket_files.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <poll.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cstdlib>
+
+#include "transport/base/clock.h"
+
+namespace penstock::cache {
+namespace {
+
+// mkdir -p. The last folder gets `mode`, its parents 0755.
+int MakeFolders(const std::string& folder, mode_t mode) {
+  if (mkdir(folder.c_str(), mode) == 0) {
+    chmod(folder.c_str(), mode);  // whatever the umask says
+    return 0;
+  }
+  if (errno != ENOENT) return errno == EEXIST ? 0 : errno;
+  const std::size_t slash = folder.rfind('/');
+  if (slash == 0 || slash == std::string::npos) return ENOENT;
+  if (const int err = MakeFolders(folder.substr(0, slash), 0755); err != 0) return err;
+  if (mkdir(folder.c_str(), mode) != 0) return errno == EEXIST ? 0 : errno;
+  chmod(folder.c_str(), mode);
+  return 0;
+}
+
+// True while `path` still names the file that `fd` is: a former holder may have removed it.
+bool StillNamed(int fd, const std::string& path) {
+  struct stat ours{};
+  struct stat named{};
+  return fstat(fd, &ours) == 0 && lstat(path.c_str(), &named) == 0 && ours.st_dev == named.st_dev &&
+         ours.st_ino == named.st_ino;
+}
+
+std::uint32_t PidIn(int fd) {
+  char text[16] = {};
+  return pread(fd, text, sizeof text - 1, 0) > 0
+             ? static_cast<std::uint32_t>(strtoul(text, nullptr, 10))
+             : 0;
+}
+
+}  // namespace
+
+Result<void> PrepareSocketFolder(const std::string& socket, bool for_other_users,
+                                 std::string* explanation) {
+  const std::string folder = socket.substr(0, std::max<std::size_t>(socket.rfind('/'), 1));
+  if (const int err = MakeFolders(folder, for_other_users ? 0755 : 0700); err != 0) {
+    *explanation = fmt::format("the socket's folder {} cannot be made: {}", folder, strerror(err));
+    return std::unexpected(ErrnoError(err, "making the socket's folder"));
+  }
+  struct stat status{};
+  if (stat(folder.c_str(), &status) != 0 || !S_ISDIR(status.st_mode)) {
+    *explanation = fmt::format("the socket's folder {} is no folder", folder);
+    return Fail(Code::kNotDirectory, "looking at the socket's folder");
+  }
+  // A folder of a third person in /tmp could have its socket replaced under us.
+  const bool shared = (status.st_mode & S_IWOTH) != 0;
+  if (status.st_uid != geteuid() && status.st_uid != 0 && !shared) {
+    *explanation = fmt::format(
+        "the socket's folder {} belongs to user {}, who could replace the "
+        "socket; choose another one as sidecar.socket",
+        folder, status.st_uid);
+    return Fail(Code::kPermission, "looking at the socket's folder");
+  }
+  return {};
+}
+
+Result<FileLock> FileLock::Acquire(const std::string& path, std::int64_t timeout_ms,
+                                   std::uint32_t* holder_pid) {
+  const std::int64_t deadline_ns = SystemClock::Get().NowNs() + timeout_ms * kNsPerMs;
+  for (;;) {
+    Fd fd(open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600));
+    if (!fd.valid()) return std::unexpected(ErrnoError(errno, "opening a lock file"));
+    if (flock(fd.get(), LOCK_EX | LOCK_NB) == 0) {
+      if (!StillNamed(fd.get(), path)) continue;
+      const std::string pid = std::to_string(getpid()) + "\n";
+      if (ftruncate(fd.get(), 0) != 0 ||
+          pwrite(fd.get(), pid.data(), pid.size(), 0) != static_cast<ssize_t>(pid.size())) {
+        // The pid is only for messages: a full disk does not stop anybody.
+      }
+      return FileLock(std::move(fd), path);
+    }
+    if (errno != EWOULDBLOCK && errno != EINTR)
+      return std::unexpected(ErrnoError(errno, "locking a lock file"));
+    if (SystemClock::Get().NowNs() >= deadline_ns) {
+      if (holder_pid != nullptr) *holder_pid = PidIn(fd.get());
+      return Fail(Code::kLimit, "waiting for a lock that another process holds");
+    }
+    fd.Reset();
+    poll(nullptr, 0, 5);
+  }
+}
+
+FileLock::~FileLock() {
+  if (fd_.valid()) unlink(path_.c_str());  // while still locked: see StillNamed
+}
+
+}  // namespace penstock::cache

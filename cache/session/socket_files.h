@@ -1,0 +1,44 @@
+// The files around the job's socket: its folder, and the lock files that keep two processes from
+// doing the same thing to it at once.
+//
+//   <socket>         the socket itself
+//   <socket>.lock    held by the sidecar that serves the socket, as long as it lives
+//   <socket>.start   held by a `penstock run` while it starts a sidecar
+//   <socket>.log     what a sidecar says that was started by `penstock run`
+//   <socket>.d       the job's folder (cache/job)
+//
+// Thread safety: distinct objects from any threads.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "cache/job/fd.h"
+#include "transport/base/result.h"
+
+namespace penstock::cache {
+
+// Makes the socket's folder (mode 0700, or 0755 where other users may join) if it is not there, its
+// parents too. kPermission with an explanation if it belongs to another user whom we cannot trust
+// with it.
+Result<void> PrepareSocketFolder(const std::string& socket, bool for_other_users,
+                                 std::string* explanation);
+
+// An exclusive lock on a file, made if needed. The kernel drops it when the holder dies.
+class FileLock {
+ public:
+  // Waits until `timeout_ms` (0: a single try). kLimit if somebody else holds it; `holder_pid` is
+  // then what the holder wrote into it, or 0.
+  static Result<FileLock> Acquire(const std::string& path, std::int64_t timeout_ms,
+                                  std::uint32_t* holder_pid = nullptr);
+  FileLock(FileLock&&) noexcept = default;
+  FileLock& operator=(FileLock&&) noexcept = default;
+  ~FileLock();  // drops the lock and removes the file
+
+ private:
+  FileLock(Fd fd, std::string path) : fd_(std::move(fd)), path_(std::move(path)) {}
+  Fd fd_;
+  std::string path_;
+};
+
+}  // namespace penstock::cache
