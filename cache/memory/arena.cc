@@ -211,10 +211,11 @@ std::uint32_t Arena::ExpiresDs(std::int64_t monotonic_ns) const {
   return static_cast<std::uint32_t>(std::clamp<std::int64_t>(ds, 1, UINT32_MAX));
 }
 
-std::optional<std::uint32_t> Arena::TakeSegment() {
+std::optional<std::uint32_t> Arena::TakeSegment(bool* prepared) {
   std::optional<std::uint32_t> taken;
   {
     const std::lock_guard lock(mutex_);
+    if (prepared != nullptr) *prepared = !prepared_.empty();
     if (!prepared_.empty()) {
       taken = prepared_.front();
       prepared_.pop_front();
@@ -236,12 +237,11 @@ void Arena::CollapseLater(std::uint32_t number) {
   wake_.notify_one();
 }
 
-// Touches the segment once and asks for a huge page. Any failure leaves small pages, which work.
-bool Arena::MakeHuge(std::uint32_t number) {
+// Touches a segment that nobody has yet (a collapse needs a page to be there) and asks for a huge page.
+// Any failure leaves small pages, which work.
+bool Arena::MakeHuge(std::uint32_t number, bool untouched) {
   std::byte* at = segment(number);
-  // An atomic add of nothing: the segment may already be in use when it is collapsed late.
-  auto* word = reinterpret_cast<std::uint64_t*>(at);
-  (void)__atomic_fetch_add(word, 0, __ATOMIC_RELAXED);
+  if (untouched) *reinterpret_cast<volatile std::byte*>(at) = std::byte{0};
   if (hugetlb_) return true;
   return collapse_ && madvise(at, PST_SEGMENT_BYTES, MADV_COLLAPSE) == 0;
 }
@@ -267,7 +267,7 @@ void Arena::HelperMain() {
       late_.pop_front();
     }
     lock.unlock();
-    const bool huge = MakeHuge(number);
+    const bool huge = MakeHuge(number, ahead);
     lock.lock();
     if (ahead) {
       prepared_.push_back(number);

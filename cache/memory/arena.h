@@ -85,9 +85,9 @@ class Arena {
   // A reader's view over the sidecar's own mapping.
   pst_view View() const;
 
-  // A segment that was never used, prepared if one is in hand; nullopt after the last. Its generation
-  // is still 0.
-  std::optional<std::uint32_t> TakeSegment();
+  // A segment that was never used; nullopt after the last. Its generation is still 0. `prepared` tells
+  // whether the helper had made it ready.
+  std::optional<std::uint32_t> TakeSegment(bool* prepared = nullptr);
   // Asks the helper to make a segment huge that was taken before it was prepared; once it is full.
   void CollapseLater(std::uint32_t number);
   // Never repeats, not after a restart either.
@@ -112,7 +112,7 @@ class Arena {
   static void Unmap(Mapping* mapping);
   Result<void> Init(const ArenaConfig& config);
   void FillHeader(const ArenaConfig& config);
-  bool MakeHuge(std::uint32_t number);
+  bool MakeHuge(std::uint32_t number, bool untouched);
   void HelperMain();
 
   Mapping index_;
