@@ -10,7 +10,6 @@ namespace penstock::limits {
 // Names. Blob allows 1,024 characters, each up to four bytes of UTF-8.
 inline constexpr std::size_t kMaxNameBytes = 4096;
 inline constexpr std::size_t kMaxBlobNameCharacters = 1024;
-inline constexpr std::size_t kMaxComponentBytes = 255;  // NAME_MAX: more cannot be looked up
 
 // Listing.
 inline constexpr std::uint32_t kListPageEntries = 5000;        // the most Blob returns at once

@@ -1,9 +1,34 @@
 #include <fmt/format.h>
 
+#include <utility>
+
+#include "transport/origin/az_credentials.h"
+#include "transport/origin/az_origin.h"
+#include "transport/origin/az_url.h"
 #include "transport/origin/file_origin.h"
 #include "transport/origin/origin.h"
 
 namespace penstock::origin {
+namespace {
+
+Result<std::unique_ptr<Origin>> MakeAzOrigin(const OriginConfig& config, std::string* explanation) {
+  const AzEnvironment environment = AzEnvironment::FromProcess();
+  auto location = ParseAzUrl(config.url, config.endpoint, explanation);
+  if (!location) return std::unexpected(location.error());
+  // An http(s) address says itself where the service answers.
+  if (config.endpoint.empty() && !config.url.starts_with("http")) {
+    const std::string endpoint = EndpointFromEnvironment(environment, location->account);
+    location = ParseAzUrl(config.url, endpoint, explanation);
+    if (!location) return std::unexpected(location.error());
+  }
+  auto credentials =
+      ChooseCredentials(environment, config.auth_mode, location->account, explanation);
+  if (!credentials) return std::unexpected(credentials.error());
+  return std::make_unique<AzOrigin>(*std::move(location), *std::move(credentials), config,
+                                    environment.account);
+}
+
+}  // namespace
 
 Result<std::unique_ptr<Origin>> MakeOrigin(const OriginConfig& config, std::string* explanation) {
   if (config.url.starts_with("file:")) {
@@ -11,7 +36,12 @@ Result<std::unique_ptr<Origin>> MakeOrigin(const OriginConfig& config, std::stri
     if (!folder) return std::unexpected(folder.error());
     return std::make_unique<FileOrigin>(*std::move(folder), MakeFileIo());
   }
-  *explanation = fmt::format("'{}' is no origin: allowed is file:///folder", config.url);
+  if (IsAzUrl(config.url)) return MakeAzOrigin(config, explanation);
+  *explanation = fmt::format(
+      "'{}' is no origin: allowed are az://account/container/prefix, "
+      "https://account.blob.core.windows.net/container/prefix, "
+      "abfss://container@account.dfs.core.windows.net/prefix and file:///folder",
+      config.url);
   return Fail(Code::kInvalid, "reading an origin's URL");
 }
 

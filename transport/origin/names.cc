@@ -50,12 +50,15 @@ Result<void> CheckName(std::string_view name) {
     const std::size_t slash = name.find('/');
     const std::string_view component = name.substr(0, slash);
     if (!IsPathComponent(component)) return Fail(Code::kInvalid, "checking the parts of a name");
-    if (component.size() > limits::kMaxComponentBytes) {
-      return Fail(Code::kNameTooLong, "checking the length of a part of a name");
-    }
     if (slash == std::string_view::npos) return {};
     name.remove_prefix(slash + 1);
   }
+}
+
+std::size_t CountCharacters(std::string_view utf8) {
+  std::size_t count = 0;
+  for (const char c : utf8) count += (static_cast<unsigned char>(c) & 0xC0) != 0x80;
+  return count;
 }
 
 std::string JoinNames(std::string_view base, std::string_view name) {

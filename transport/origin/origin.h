@@ -80,6 +80,7 @@ struct OriginStats {
   std::uint64_t bytes_read = 0;
   std::uint64_t errors = 0;
   std::uint64_t retries = 0;
+  std::uint64_t connects = 0;  // connections opened: few against many requests if they are kept alive
 };
 
 class Origin {

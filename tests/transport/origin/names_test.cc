@@ -25,8 +25,8 @@ TEST(Names, WholeNames) {
     ASSERT_FALSE(CheckName(bad)) << bad;
     EXPECT_EQ(CheckName(bad).error().code, Code::kInvalid) << bad;
   }
-  EXPECT_TRUE(CheckName(std::string(255, 'x')));
-  EXPECT_EQ(CheckName(std::string(256, 'x')).error().code, Code::kNameTooLong);
+  EXPECT_TRUE(CheckName(std::string(4096, 'x')));
+
   std::string deep = "x";
   while (deep.size() <= 4096) deep += "/x";
   EXPECT_EQ(CheckName(deep).error().code, Code::kNameTooLong);
