@@ -91,8 +91,9 @@ class JobFolder {
 
   // Keeps a descriptor (taken over, also on failure) as the one open file of (slot, generation): all
   // sharers get this one, so that they share its offset. If one is kept already for this generation and
-  // file, that one stays. Returns the descriptor that is kept now. A file of an older generation is
-  // dropped, one of a newer generation wins (kInvalid).
+  // file, that one stays. Returns the descriptor that is kept now. kInvalid: the slot is at another
+  // generation; kVersionChanged: another inode is kept, which will never see what was filled into this
+  // one, so the sharers must not go on with it.
   virtual Result<int> KeepFile(std::uint64_t session, std::uint32_t slot, std::uint32_t generation,
                                const FileIdentity& file, int fd) = 0;
   // The kept descriptor, or -1. The identity is compared: no client can plant another file.

@@ -1,11 +1,19 @@
 #include "cache/job/kept_files.h"
 
+#include <sys/stat.h>
+
 #include <utility>
 
 namespace penstock::cache {
 namespace {
 // Slots are closed and opened again without a word to the sidecar, so now and then it looks.
 constexpr std::uint32_t kSweepEvery = 256;
+
+bool SameInode(int a, int b) {
+  struct stat first, second;
+  return ::fstat(a, &first) == 0 && ::fstat(b, &second) == 0 && first.st_dev == second.st_dev &&
+         first.st_ino == second.st_ino;
+}
 }  // namespace
 
 bool KeptFiles::IsCurrent(std::uint64_t place, const Kept& kept) const {
@@ -22,7 +30,11 @@ Result<int> KeptFiles::Keep(std::uint32_t table, std::uint32_t slot, std::uint32
   if (!look_(table, slot, &state) || state.generation != generation)
     return Fail(Code::kInvalid, "keeping a file for a slot that has moved on");
   if (auto it = files_.find(place); it != files_.end()) {
-    if (it->second.generation == generation && it->second.file == file) return it->second.fd.get();
+    if (it->second.generation == generation && it->second.file == file) {
+      if (!SameInode(it->second.fd.get(), fd.get()))
+        return Fail(Code::kVersionChanged, "a slot's file was made anew under its readers");
+      return it->second.fd.get();
+    }
     files_.erase(it);
   }
   if (++kept_since_sweep_ >= kSweepEvery || files_.size() >= max_files_) Sweep();

@@ -258,17 +258,20 @@ TEST_F(JobFolderTest, SharersGetTheSameOpenFileUntilTheSlotMovesOn) {
   EXPECT_EQ(folder->FileFor(2, slot, generation, file), -1);
   auto kept = folder->KeepFile(1, slot, generation, file, Temporary("one"));
   ASSERT_TRUE(kept.has_value());
-  auto second = folder->KeepFile(2, slot, generation, file, Temporary("two"));
+  const std::string again = "/proc/self/fd/" + std::to_string(*kept);
+  auto second = folder->KeepFile(2, slot, generation, file, ::open(again.c_str(), O_RDONLY));
   ASSERT_TRUE(second.has_value());
   EXPECT_EQ(*second, *kept) << "the first stays: its offset is what sharers see";
+  auto foreign = folder->KeepFile(2, slot, generation, file, Temporary("two"));
+  ASSERT_FALSE(foreign.has_value());
+  EXPECT_EQ(foreign.error().code, Code::kVersionChanged);
   EXPECT_EQ(folder->FileFor(2, slot, generation, file), *kept);
   EXPECT_EQ(folder->FileFor(2, slot, generation, other), -1);
   EXPECT_EQ(folder->FileFor(2, slot, generation + 1, file), -1);
   EXPECT_FALSE(folder->KeepFile(1, slot, generation + 1, file, Temporary("x")).has_value());
   EXPECT_FALSE(folder->KeepFile(1, PST_OPEN_FILE_SLOTS, 0, file, Temporary("x")).has_value());
   EXPECT_FALSE(folder->KeepFile(99, slot, generation, file, Temporary("x")).has_value());
-  EXPECT_FALSE(folder->KeepFile(1, slot, generation, file, -1).has_value() &&
-               *folder->KeepFile(1, slot, generation, file, -1) != *kept);
+  EXPECT_FALSE(folder->KeepFile(1, slot, generation, file, -1).has_value());
 
   lines[slot].word = static_cast<std::uint64_t>(generation + 1) << PST_OFFSET_BITS;
   EXPECT_EQ(folder->FileFor(2, slot, generation, file), -1);
