@@ -74,13 +74,25 @@ PST_COLD int PstMoveHigh(int fd);
 
 // ---- counters: this thread's line in session memory; before joining nothing ----
 
-// What every thread adds to. Lives in the wiped page's neighbourhood, see client.cc.
-struct ClientShared {
+// What belongs to this process alone: one page that the kernel wipes in a forked child, however the fork
+// was made. All zero: not joined, nothing leased.
+struct alignas(4096) ClientPage {
   pst_session* session;      // null in a forked child until it joined
   uint32_t joining;          // futex: 0 free, 1 held, 2 held with waiters
-  uint32_t pid;
+  uint32_t epoch;            // see fd_table.h; 0 in a child until it joined or PstAfterForkChild ran
+  uint64_t session_id;
+  int64_t quiet_until_ns;    // no sidecar answered: fail fast until then
+  uint32_t failed;           // the last try to join failed after the full wait
+  uint32_t dead;             // the sidecar behind `session` is gone
+  uint64_t pool_head;        // slots.cc: (tag << 32) | slot + 1, the stack of leased free slots
+  struct Warm {
+    uint32_t state;          // slots.cc
+    uint32_t slot;
+    int32_t fd;
+    uint32_t reserved;
+  } warm[8];
 };
-extern ClientShared g_client;              // in the page that fork wipes
+extern ClientPage g_client;
 extern __thread uint32_t t_line;       // 1 + line, 0 not chosen yet
 extern uint32_t g_next_line;
 

@@ -53,7 +53,7 @@ struct alignas(64) FdEntry {
   pst_key128 id;
   uint64_t version;
   uint64_t size;
-  uint32_t epoch;        // g_fork_epoch at open
+  uint32_t epoch;        // PstForkEpoch() at open
   uint32_t path_len;     // of PstFdPath, relative to the mount
   // What fstat needs, and hints.
   int64_t mtime_ns;
@@ -68,8 +68,15 @@ static_assert(sizeof(FdEntry) == 128);
 
 extern uint8_t g_fd_kind[kMaxFds];
 extern FdEntry* g_fd_entries;     // null while the library is transparent
-extern uint32_t g_fd_high;        // no covered number was ever >= this
-extern uint32_t g_fork_epoch;     // grows at every fork and exec of this process, starts at 1
+extern uint32_t g_fd_count;       // numbers that have an entry: [0, g_fd_count)
+extern uint32_t g_fd_high;        // no number of ours was ever >= this
+
+// Reserves the memory. Once, by the constructor; false if there is no address space.
+bool PstFdTableInit();
+
+// Grows at every fork and exec of this process; 0 in a forked child that has not joined yet. An entry
+// whose epoch is another one may be held by another process.
+uint32_t PstForkEpoch();
 
 struct FdOverlay;
 extern __thread FdOverlay* t_vfork_overlay;
@@ -82,6 +89,22 @@ PST_INLINE FdKind PstFdKindOf(int fd) {
   if (PST_LIKELY(kind == kFdNone)) return kFdNone;
   if (PST_UNLIKELY(t_vfork_overlay != nullptr || kind == kFdOverlay)) return PstFdKindSlow(fd);
   return (FdKind)kind;
+}
+
+// The line that a read needs, as a consistent copy (the second line of *out is not filled). False: the
+// number is not ours any more. Hot.
+PST_INLINE bool PstFdHot(int fd, FdEntry* out) {
+  const auto* words = (const uint64_t*)(const void*)&g_fd_entries[fd];
+  auto* to = (uint64_t*)(void*)out;
+  for (int spin = 0; spin < 64; ++spin) {
+    uint64_t first = __atomic_load_n(&words[0], __ATOMIC_ACQUIRE);
+    to[0] = first;
+    for (int i = 1; i < 8; ++i) to[i] = __atomic_load_n(&words[i], __ATOMIC_RELAXED);
+    __atomic_thread_fence(__ATOMIC_ACQUIRE);
+    if (PST_LIKELY((first & 1u) == 0 && __atomic_load_n(&words[0], __ATOMIC_RELAXED) == first))
+      return out->kind != kFdNone;
+  }
+  return false;
 }
 
 // A consistent copy of an entry. False if the number is not ours (any more).
@@ -124,11 +147,9 @@ PST_INLINE void PstFdForget(int fd) {
 // file. `entry` is a snapshot of `from` taken BEFORE the kernel call. Adds a reference to the slot.
 void PstFdDup(int from, const FdEntry& entry, int to);
 
-// Drops every entry with first <= number <= last that is set (close_range, closefrom); own fds are kept
-// out: they are reported through PstFdIsOwn. Calls `each(fd)` before dropping it, if not null. With
-// `hand_back` false the kernel call is still to come: collect and finish later is not possible for a
-// range, so the slots are left to the sidecar's sweep.
-void PstFdDropRange(unsigned first, unsigned last);
+// The next number of ours in [first, last], or -1: for close_range and closefrom, which then drop, close and
+// finish number by number (own fds, kFdOwn, are among them and stay open: they are CLOEXEC).
+int PstFdNext(unsigned first, unsigned last);
 
 // Marks all open slots as shared (slot->shared) and starts a new epoch: before fork, vfork and exec.
 void PstFdShareAll();
@@ -138,12 +159,13 @@ struct FdOverlay {
   static constexpr uint32_t kCapacity = 64;
   struct Change {
     int fd;
+    int path_fd;           // whose path area holds the path, or -1
     FdEntry entry;         // kind kFdNone: closed
-    const char* path;      // storage below, or the parent's
-    uint32_t path_len;
   };
   uint32_t count;
   Change changes[kCapacity];
 };
+// Ends the overlay in the parent's thread (after vfork returned there): t_vfork_overlay must be null again.
+void PstFdOverlayEnd(FdOverlay* overlay);
 
 }  // namespace penstock

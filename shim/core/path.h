@@ -58,6 +58,9 @@ int PstCwdGet(char* to);
 // mount path + "/" + rel into `to` (PST_PATH_MAX + PST_MOUNT_PATH_MAX bytes are enough); its length.
 uint32_t PstFullPath(const View* view, uint32_t mount, const char* rel, uint32_t rel_len, char* to);
 
+// Is this absolute, normalised path one of the configured prefixes, or below one?
+bool PstIsCovered(const char* path, uint32_t len);
+
 // Does this absolute, normalised path lie above a mount prefix (or is it "/")?
 bool PstIsAncestor(const char* path, uint32_t len);
 

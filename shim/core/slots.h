@@ -25,12 +25,18 @@ inline constexpr uint32_t kWarmSlots = 8;
 // brings ns, id, version, size, flags. -errno: EMFILE, ENFILE, EIO; -ENOSPC: no slot could be leased.
 int PstReserve(const View* view, FdEntry* entry, bool cloexec);
 
-// Gives back a slot whose number was never published.
+// Gives back a slot whose number was never published (the caller has closed the number).
 void PstUnreserve(const FdEntry& entry);
 
-// References of this process to a slot.
+// References of this process to a slot: its numbers.
 void PstSlotAddRef(uint32_t slot);
-uint32_t PstSlotDropRef(uint32_t slot);  // how many are left
+
+// A number of the slot was closed (fd_table.h, PstFdDropped). At the last one the slot goes back to the
+// pool, or, if the process has forked since the open, stays open for whoever else holds it.
+void PstSlotClosed(const FdDropped& dropped);
+
+// Enters a slot that this process inherited or received, with one reference more. No lease.
+void PstSlotInherited(uint32_t slot);
 
 // The slot behind an entry, or null if the number is out of bounds of the table.
 PST_INLINE pst_slot* PstSlotOf(const View* view, uint32_t slot) {
@@ -38,13 +44,13 @@ PST_INLINE pst_slot* PstSlotOf(const View* view, uint32_t slot) {
 }
 
 // Adds slots that the sidecar leased to this session.
-void PstSlotsLeased(const uint32_t* slots, uint32_t count);
+void PstSlotsLeased(const View* view, const uint32_t* slots, uint32_t count);
 
 // Closes the fds in hand; their slots stay leased. For EMFILE, and in a forked child (they are its
 // parent's slots).
 void PstDropWarm();
 
-// In a forked child: nothing that was leased to the parent is ours.
-void PstSlotsForgetAll();
+// `fd` was one in hand and is gone.
+void PstWarmGone(int fd);
 
 }  // namespace penstock

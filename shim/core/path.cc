@@ -1,0 +1,277 @@
+#include "shim/core/path.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <string.h>
+
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
+#include "shim/core/config.h"
+#include "shim/core/cwd.h"
+#include "shim/core/fd_table.h"
+#include "shim/core/names.h"
+#include "shim/core/outside.h"
+
+namespace penstock {
+namespace {
+
+pst_key128 KeyOf(const char* rel, uint32_t len) {
+  XXH128_hash_t hash = XXH3_128bits(rel, len);
+  return {hash.low64, hash.high64};
+}
+
+// Does an absolute path hold "//", "/./", "/../" or an end like that? Names such as ".git" do not count.
+bool Unclean(const char* path, uint32_t len) {
+  for (uint32_t i = 0; i + 1 < len; ++i) {
+    if (path[i] != '/') continue;
+    char next = path[i + 1];
+    if (next == '/') return true;
+    if (next != '.') continue;
+    char after = i + 2 < len ? path[i + 2] : '/';
+    if (after == '/') return true;
+    if (after == '.' && (i + 3 >= len || path[i + 3] == '/')) return true;
+  }
+  return false;
+}
+
+// Is [path, path + len) the prefix itself or below it?
+bool Under(const char* path, uint32_t len, const Prefix& prefix) {
+  return len >= prefix.len && (len == prefix.len || path[prefix.len] == '/') &&
+         memcmp(path, prefix.path, prefix.len) == 0;
+}
+
+int LongestPrefix(const char* path, uint32_t len) {
+  int found = -1;
+  for (uint32_t i = 0; i < g_config.prefix_count; ++i) {
+    if (!Under(path, len, g_config.prefixes[i])) continue;
+    if (found < 0 || g_config.prefixes[i].len > g_config.prefixes[found].len) found = (int)i;
+  }
+  return found;
+}
+
+PST_COLD uint32_t LongestMount(const View* view, const char* path, uint32_t len) {
+  uint32_t found = UINT32_MAX, best = 0;
+  for (uint32_t i = 0; i < view->mount_count; ++i) {
+    const Mount& mount = view->mounts[i];
+    if (!Under(path, len, {mount.path, mount.path_len})) continue;
+    if (found == UINT32_MAX || mount.path_len > best) {
+      found = i;
+      best = mount.path_len;
+    }
+  }
+  return found;
+}
+
+Cover Fail(Route* out, int err) {
+  out->err = err;
+  return out->cover = Cover::kError;
+}
+
+PST_COLD bool ComponentTooLong(const char* rel, uint32_t len) {
+  uint32_t start = 0;
+  for (uint32_t i = 0; i <= len; ++i) {
+    if (i < len && rel[i] != '/') continue;
+    if (i - start > NAME_MAX) return true;
+    start = i + 1;
+  }
+  return false;
+}
+
+// Routes a clean absolute path (a trailing slash has been cut off and noted).
+Cover RouteClean(const char* path, uint32_t len, Route* out) {
+  int prefix = LongestPrefix(path, len);
+  if (prefix < 0) {
+    if (!PstIsAncestor(path, len)) return out->cover = Cover::kNone;
+    out->full = path;
+    return out->cover = Cover::kAncestor;
+  }
+  const View* view = PstView();
+  if (PST_UNLIKELY(view == nullptr)) {
+    int err = EIO;
+    view = PstJoinedView(&err);
+    if (view == nullptr) return Fail(out, err);
+  }
+  uint32_t mount = view->prefix_mount[prefix];
+  if (PST_UNLIKELY(mount == UINT32_MAX)) {
+    mount = LongestMount(view, path, len);
+    if (mount == UINT32_MAX) return Fail(out, EIO);  // covered by us, unknown to the sidecar
+  }
+  uint32_t skip = view->mounts[mount].path_len;
+  out->view = view;
+  out->mount = mount;
+  out->rel = path + skip + (len > skip ? 1 : 0);
+  out->rel_len = len - skip - (len > skip ? 1 : 0);
+  if (PST_UNLIKELY(out->rel_len > NAME_MAX) && ComponentTooLong(out->rel, out->rel_len))
+    return Fail(out, ENAMETOOLONG);
+  out->id = KeyOf(out->rel, out->rel_len);
+  return out->cover = Cover::kMount;
+}
+
+// The directory that ".." leaves must be one. 0, or a positive errno. Outside of mounts the disk decides.
+int CheckLeaves(const char* path, uint32_t len) {
+  if (len == 0) return 0;
+  Route route = {};
+  if (RouteClean(path, len, &route) == Cover::kError) return route.err;
+  if (route.cover != Cover::kMount) return 0;
+  pst_attr attr;
+  int err = PstLookup(route, &attr);
+  if (err != 0) return err;
+  return attr.kind == PST_KIND_DIRECTORY ? 0 : ENOTDIR;
+}
+
+struct Builder {
+  char* text;
+  uint32_t len;
+};
+
+bool Append(Builder* to, const char* part, uint32_t len) {
+  if (to->len + 1 + len >= 2 * PST_PATH_MAX - 1) return false;
+  to->text[to->len++] = '/';
+  memcpy(to->text + to->len, part, len);
+  to->len += len;
+  return true;
+}
+
+// Builds the normalised absolute path from `to` (holding an absolute start) and `path`, component by
+// component. 0, or a positive errno. *outside: a ".." leaves a directory outside of every mount.
+int Normalise(Builder* to, const char* path, uint32_t len, bool* must_be_dir, bool* outside) {
+  for (uint32_t i = 0; i < len;) {
+    while (i < len && path[i] == '/') ++i;
+    uint32_t start = i;
+    while (i < len && path[i] != '/') ++i;
+    uint32_t part = i - start;
+    *must_be_dir = part == 0 || i < len;
+    if (part == 0) break;
+    if (part == 1 && path[start] == '.') {
+      *must_be_dir = true;
+      continue;
+    }
+    if (part == 2 && path[start] == '.' && path[start + 1] == '.') {
+      *must_be_dir = true;
+      to->text[to->len] = 0;
+      if (LongestPrefix(to->text, to->len) >= 0) {
+        int err = CheckLeaves(to->text, to->len);
+        if (err != 0) return err;
+      } else if (to->len > 0) {
+        *outside = true;
+        int err = OutsideResolve(to->text, &to->len, 2 * PST_PATH_MAX - 1);
+        if (err != 0) return err;
+      }
+      while (to->len > 0 && to->text[to->len - 1] != '/') --to->len;
+      if (to->len > 0) --to->len;
+      continue;
+    }
+    if (!Append(to, path + start, part)) return ENAMETOOLONG;
+  }
+  to->text[to->len] = 0;
+  return 0;
+}
+
+// Where a relative path starts: absolute, no trailing slash. Length, or -errno; -EXDEV: not a place of ours
+// and not above one, unless ".." leads elsewhere.
+int StartOf(int dirfd, bool dots, char* to) {
+  if (dirfd == AT_FDCWD) {
+    if (g_cwd_matters || dots) return PstCwdGet(to);
+    return -EXDEV;
+  }
+  FdKind kind = PstFdKindOf(dirfd);
+  if (kind == kFdDirectory) {
+    FdEntry entry;
+    char rel[kFdPathBytes];
+    const View* view = PstView();
+    if (view == nullptr || !PstFdSnapshot(dirfd, &entry)) return -EBADF;
+    int len = PstFdPath(dirfd, entry, rel);
+    if (len < 0 || entry.mount >= view->mount_count) return -EBADF;
+    return (int)PstFullPath(view, entry.mount, rel, (uint32_t)len, to);
+  }
+  if (kind == kFdAncestor || (dots && dirfd >= 0)) return OutsideFdPath(dirfd, to, 2 * PST_PATH_MAX - 1);
+  return -EXDEV;
+}
+
+PST_COLD Cover RouteSlow(int dirfd, const char* path, uint32_t len, PathBuffer* buffer, Route* out) {
+  Builder built = {buffer->bytes, 0};
+  if (path[0] != '/') {
+    bool dots = strstr(path, "..") != nullptr;
+    if (dirfd != AT_FDCWD && PstFdKindOf(dirfd) == kFdFile) return Fail(out, ENOTDIR);
+    int start = StartOf(dirfd, dots, buffer->bytes);
+    if (start < 0) return out->cover = Cover::kNone;  // the kernel gives the right error
+    if (start == 1) start = 0;                        // "/"
+    built.len = (uint32_t)start;
+  }
+  bool outside = false, must_be_dir = false;
+  int err = Normalise(&built, path, len, &must_be_dir, &outside);
+  out->must_be_dir = must_be_dir;
+  // What leaves a directory outside and does not arrive in a mount is the kernel's to judge.
+  if (LongestPrefix(built.text, built.len) < 0 && (err != 0 || outside || !PstIsAncestor(built.text, built.len)))
+    return out->cover = Cover::kNone;
+  if (err != 0) return Fail(out, err);
+  if (built.len >= PST_PATH_MAX) return Fail(out, ENAMETOOLONG);
+  if (built.len == 0) built.text[0] = '/', built.text[1] = 0, built.len = 1;
+  return RouteClean(built.text, built.len, out);
+}
+
+}  // namespace
+
+bool PstIsAncestor(const char* path, uint32_t len) {
+  if (len == 1) len = 0;  // "/"
+  for (uint32_t i = 0; i < g_config.prefix_count; ++i) {
+    const Prefix& prefix = g_config.prefixes[i];
+    if (prefix.len > len && prefix.path[len] == '/' && memcmp(prefix.path, path, len) == 0) return true;
+  }
+  return false;
+}
+
+bool PstIsCovered(const char* path, uint32_t len) { return LongestPrefix(path, len) >= 0; }
+
+Cover PstRoute(int dirfd, const char* path, PathBuffer* buffer, Route* out) {
+  out->must_be_dir = false;
+  out->cover = Cover::kNone;
+  if (!g_config.active || path == nullptr || path[0] == 0) return Cover::kNone;
+  if (path[0] != '/') {
+    if (PST_LIKELY(!PstMayCover(dirfd, path))) return Cover::kNone;
+    size_t len = strnlen(path, PST_PATH_MAX);
+    if (len >= PST_PATH_MAX) return Cover::kNone;  // ENAMETOOLONG from the kernel
+    return RouteSlow(dirfd, path, (uint32_t)len, buffer, out);
+  }
+  size_t len = strnlen(path, PST_PATH_MAX);
+  if (PST_UNLIKELY(len >= PST_PATH_MAX)) return Cover::kNone;
+  if (PST_UNLIKELY(Unclean(path, (uint32_t)len))) return RouteSlow(dirfd, path, (uint32_t)len, buffer, out);
+  if (PST_UNLIKELY(len > 1 && path[len - 1] == '/')) {
+    out->must_be_dir = true;
+    --len;
+    // Ancestors are handed on as text.
+    if (LongestPrefix(path, (uint32_t)len) < 0) {
+      memcpy(buffer->bytes, path, len);
+      buffer->bytes[len] = 0;
+      path = buffer->bytes;
+    }
+  }
+  return RouteClean(path, (uint32_t)len, out);
+}
+
+bool PstMayCoverSlow(int dirfd, const char* path) {
+  if (strstr(path, "..") != nullptr) return true;
+  if (dirfd == AT_FDCWD) return g_cwd_matters;
+  FdKind kind = PstFdKindOf(dirfd);
+  return kind == kFdDirectory || kind == kFdAncestor || kind == kFdFile;
+}
+
+bool PstMayCover(int dirfd, const char* path) {
+  if (!g_config.active || path == nullptr || path[0] == 0) return false;
+  return path[0] == '/' || PstMayCoverSlow(dirfd, path);
+}
+
+uint32_t PstFullPath(const View* view, uint32_t mount, const char* rel, uint32_t rel_len, char* to) {
+  const Mount& m = view->mounts[mount];
+  memcpy(to, m.path, m.path_len);
+  uint32_t len = m.path_len;
+  if (rel_len > 0 || len == 0) to[len++] = '/';
+  memcpy(to + len, rel, rel_len);
+  len += rel_len;
+  to[len] = 0;
+  return len;
+}
+
+}  // namespace penstock
