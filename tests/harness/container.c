@@ -1,26 +1,28 @@
 // pst_container: runs a command as a container of Kubernetes would have it, for the tests.
 //
 //   pst_container [--uid N] [--map OUTER] [--bind SRC:DST[:ro]]... [--netns-of PID] -- CMD...
-//       New mount, pid, ipc, uts, cgroup, network and user namespaces; user N (default 1000) of a user
-//       namespace that maps 0..65535 to OUTER.. (default 100000); own /proc; fresh /tmp, /run, /var/tmp
-//       and /dev/shm, into which the given paths are bound; no capabilities, no_new_privs, containerd's
-//       default seccomp profile. Loopback is up. --netns-of joins the network namespace of a process.
+//       New mount, pid, ipc, uts, cgroup, network and user namespaces; user N (default 1000) of a
+//       user namespace that maps 0..65535 to OUTER.. (default 100000); own /proc; fresh /tmp, /run,
+//       /var/tmp and /dev/shm, into which the given paths are bound; no capabilities, no_new_privs,
+//       containerd's default seccomp profile. Loopback is up. --netns-of joins the network
+//       namespace of a process.
 //   pst_container --net-only -- CMD...
 //       A new network namespace with loopback, nothing else (for a test server).
 //
-// Needs root. Its exit status is CMD's, 128 + N after signal N, 125 if the container could not be made.
-// SIGTERM, SIGINT, SIGHUP, SIGQUIT, SIGUSR1 and SIGUSR2 are passed on; when it dies, so does the container.
+// Needs root. Its exit status is CMD's, 128 + N after signal N, 125 if the container could not be
+// made. SIGTERM, SIGINT, SIGHUP, SIGQUIT, SIGUSR1 and SIGUSR2 are passed on; when it dies, so does
+// the container.
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
+#include <linux/capability.h>
 #include <net/if.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <linux/capability.h>
 #include <sys/ioctl.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
@@ -36,7 +38,7 @@ enum { kMaxBinds = 32, kCannotMake = 125, kLastCapability = 63 };
 
 typedef struct Bind {
   int source;  // O_PATH
-  const char *target;
+  const char* target;
   int read_only;
   int is_directory;
 } Bind;
@@ -48,30 +50,30 @@ typedef struct Options {
   int netns;  // fd, or -1
   Bind binds[kMaxBinds];
   int bind_count;
-  char **command;
+  char** command;
 } Options;
 
 static volatile sig_atomic_t g_child;  // whom PassOn() signals
 
-static void Die(const char *what) {
+static void Die(const char* what) {
   fprintf(stderr, "pst_container: %s: %s\n", what, strerror(errno));
   _exit(kCannotMake);
 }
 
-static void Usage(const char *what) {
+static void Usage(const char* what) {
   fprintf(stderr, "pst_container: %s\n", what);
   _exit(kCannotMake);
 }
 
 // ---------------------------------------------------------------- options
 
-static void AddBind(Options *o, char *text) {
+static void AddBind(Options* o, char* text) {
   if (o->bind_count == kMaxBinds) Usage("too many --bind");
-  Bind *b = &o->binds[o->bind_count++];
-  char *target = strchr(text, ':');
+  Bind* b = &o->binds[o->bind_count++];
+  char* target = strchr(text, ':');
   if (!target || target[1] != '/') Usage("--bind wants SRC:/DST[:ro]");
   *target++ = '\0';
-  char *flags = strchr(target, ':');
+  char* flags = strchr(target, ':');
   if (flags) {
     *flags++ = '\0';
     if (strcmp(flags, "ro") != 0) Usage("--bind knows the flag ro only");
@@ -84,9 +86,9 @@ static void AddBind(Options *o, char *text) {
   b->source = -1;  // opened in the container's mount namespace, see OpenBinds()
 }
 
-static void Parse(Options *o, char **argv, char *sources[kMaxBinds]) {
+static void Parse(Options* o, char** argv, char* sources[kMaxBinds]) {
   *o = (Options){.uid = 1000, .map_outer = 100000, .netns = -1};
-  char **arg = argv + 1;
+  char** arg = argv + 1;
   for (; *arg && strcmp(*arg, "--") != 0; ++arg) {
     if (strcmp(*arg, "--net-only") == 0) {
       o->net_only = 1;
@@ -156,15 +158,15 @@ static void LoopbackUp(void) {
   close(fd);
 }
 
-static void MakeParents(const char *path) {
+static void MakeParents(const char* path) {
   char part[4096];
-  for (const char *slash = strchr(path + 1, '/'); slash; slash = strchr(slash + 1, '/')) {
+  for (const char* slash = strchr(path + 1, '/'); slash; slash = strchr(slash + 1, '/')) {
     snprintf(part, sizeof(part), "%.*s", (int)(slash - path), path);
     if (mkdir(part, 0755) != 0 && errno != EEXIST) Die(part);
   }
 }
 
-static void MountBind(const Bind *b) {
+static void MountBind(const Bind* b) {
   MakeParents(b->target);
   if (b->is_directory) {
     if (mkdir(b->target, 0755) != 0 && errno != EEXIST) Die(b->target);
@@ -183,8 +185,8 @@ static void MountBind(const Bind *b) {
   close(b->source);
 }
 
-static void SetUpMounts(Options *o, char *const sources[kMaxBinds]) {
-  static const char *const kFresh[] = {"/tmp", "/run", "/var/tmp", "/dev/shm"};
+static void SetUpMounts(Options* o, char* const sources[kMaxBinds]) {
+  static const char* const kFresh[] = {"/tmp", "/run", "/var/tmp", "/dev/shm"};
   if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) != 0) Die("private mounts");
   for (int i = 0; i < o->bind_count; ++i) {
     o->binds[i].source = open(sources[i], O_PATH | O_CLOEXEC);
@@ -198,7 +200,7 @@ static void SetUpMounts(Options *o, char *const sources[kMaxBinds]) {
 }
 
 // Drops every right: ids first (that clears the permitted set), then what could come back.
-static void DropRights(const Options *o) {
+static void DropRights(const Options* o) {
   for (unsigned long cap = 0; cap <= kLastCapability; ++cap) {
     if (prctl(PR_CAPBSET_DROP, cap, 0, 0, 0) != 0 && errno != EINVAL) Die("bounding set");
   }
@@ -212,14 +214,14 @@ static void DropRights(const Options *o) {
   if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) Die("no_new_privs");
 }
 
-static void Exec(const Options *o) {
+static void Exec(const Options* o) {
   DefaultSignals();
   execvp(o->command[0], o->command);
   fprintf(stderr, "pst_container: %s: %s\n", o->command[0], strerror(errno));
   _exit(errno == ENOENT ? 127 : 126);
 }
 
-static void EnterNamespaces(const Options *o) {
+static void EnterNamespaces(const Options* o) {
   int flags = CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWCGROUP;
   if (o->netns < 0) {
     flags |= CLONE_NEWNET;
@@ -231,7 +233,7 @@ static void EnterNamespaces(const Options *o) {
 }
 
 // Pid 1 of the container: makes it, waits for the parent's id maps, starts CMD and reaps.
-static void Inside(Options *o, char *const sources[kMaxBinds], int ready, int mapped) {
+static void Inside(Options* o, char* const sources[kMaxBinds], int ready, int mapped) {
   EnterNamespaces(o);
   SetUpMounts(o, sources);
   if (unshare(CLONE_NEWUSER) != 0) Die("user namespace");
@@ -263,7 +265,7 @@ static void Inside(Options *o, char *const sources[kMaxBinds], int ready, int ma
 
 // ---------------------------------------------------------------- outside
 
-static void WriteMap(pid_t pid, const char *file, unsigned outer) {
+static void WriteMap(pid_t pid, const char* file, unsigned outer) {
   char path[64], text[64];
   snprintf(path, sizeof(path), "/proc/%d/%s", (int)pid, file);
   int length = snprintf(text, sizeof(text), "0 %u 65536\n", outer);
@@ -272,10 +274,10 @@ static void WriteMap(pid_t pid, const char *file, unsigned outer) {
   close(fd);
 }
 
-int main(int argc, char **argv) {
+int main(int argc, char** argv) {
   (void)argc;
   static Options options;
-  char *sources[kMaxBinds] = {NULL};
+  char* sources[kMaxBinds] = {NULL};
   Parse(&options, argv, sources);
   if (options.net_only) {
     if (unshare(CLONE_NEWNET) != 0) Die("network namespace");

@@ -19,9 +19,8 @@
 #define PST_EXPANDED(x) PST_TEXT(x)
 #define PST_ENTRY(name) PST_EXPANDED(__NR_##name),
 
-static const char *const kAllowed[] = {PST_SECCOMP_ALLOWED(PST_ENTRY)
-                                           PST_SECCOMP_ALLOWED_4_8(PST_ENTRY)
-                                               PST_SECCOMP_ALLOWED_ARCH(PST_ENTRY)};
+static const char* const kAllowed[] = {PST_SECCOMP_ALLOWED(PST_ENTRY) PST_SECCOMP_ALLOWED_4_8(
+    PST_ENTRY) PST_SECCOMP_ALLOWED_ARCH(PST_ENTRY)};
 
 enum {
   kAllowedCount = sizeof(kAllowed) / sizeof(kAllowed[0]),
@@ -40,27 +39,27 @@ typedef struct Program {
   unsigned short length;
 } Program;
 
-static void Emit(Program *p, struct sock_filter instruction) { p->code[p->length++] = instruction; }
+static void Emit(Program* p, struct sock_filter instruction) { p->code[p->length++] = instruction; }
 
-static void Load(Program *p, size_t offset) {
+static void Load(Program* p, size_t offset) {
   Emit(p, (struct sock_filter)BPF_STMT(BPF_LD | BPF_W | BPF_ABS, (uint32_t)offset));
 }
 
-static void Return(Program *p, uint32_t action) {
+static void Return(Program* p, uint32_t action) {
   Emit(p, (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, action));
 }
 
-static void AllowIf(Program *p, uint16_t comparison, uint32_t value) {
+static void AllowIf(Program* p, uint16_t comparison, uint32_t value) {
   Emit(p, (struct sock_filter)BPF_JUMP(BPF_JMP | comparison | BPF_K, value, 0, 1));
   Return(p, SECCOMP_RET_ALLOW);
 }
 
-static int CompareNumbers(const void *a, const void *b) {
-  uint32_t left = *(const uint32_t *)a, right = *(const uint32_t *)b;
+static int CompareNumbers(const void* a, const void* b) {
+  uint32_t left = *(const uint32_t*)a, right = *(const uint32_t*)b;
   return (left > right) - (left < right);
 }
 
-static void EmitAllowedNumbers(Program *p) {
+static void EmitAllowedNumbers(Program* p) {
   static uint32_t numbers[kAllowedCount];
   size_t count = 0;
   for (size_t i = 0; i < kAllowedCount; ++i) {
@@ -81,19 +80,19 @@ static void EmitAllowedNumbers(Program *p) {
 
 // Begins the rules of one system call, whose first argument's low half is then in the accumulator;
 // EndRules closes them with `otherwise`. Accumulator before and after: the call's number.
-static unsigned short BeginRules(Program *p, uint32_t number) {
+static unsigned short BeginRules(Program* p, uint32_t number) {
   unsigned short jump = p->length;
   Emit(p, (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, number, 0, 0));
   Load(p, offsetof(struct seccomp_data, args[0]));
   return jump;
 }
 
-static void EndRules(Program *p, unsigned short jump, uint32_t otherwise) {
+static void EndRules(Program* p, unsigned short jump, uint32_t otherwise) {
   Return(p, otherwise);
   p->code[jump].jf = (uint8_t)(p->length - jump - 1);
 }
 
-static void Build(Program *p) {
+static void Build(Program* p) {
   const uint32_t refuse = SECCOMP_RET_ERRNO | EPERM;
   p->length = 0;
   Load(p, offsetof(struct seccomp_data, arch));
@@ -105,9 +104,9 @@ static void Build(Program *p) {
   EndRules(p, rules, SECCOMP_RET_ERRNO | ENOSYS);
 
   rules = BeginRules(p, __NR_clone);
-  Emit(p, (struct sock_filter)BPF_STMT(
-              BPF_ALU | BPF_AND | BPF_K, CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWUSER |
-                                             CLONE_NEWPID | CLONE_NEWNET | CLONE_NEWCGROUP));
+  Emit(p, (struct sock_filter)BPF_STMT(BPF_ALU | BPF_AND | BPF_K,
+                                       CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWUSER |
+                                           CLONE_NEWPID | CLONE_NEWNET | CLONE_NEWCGROUP));
   AllowIf(p, BPF_JEQ, 0);
   EndRules(p, rules, refuse);
 
