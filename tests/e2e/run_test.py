@@ -92,12 +92,14 @@ class RunTest(unittest.TestCase):
         self.assertNotEqual(self.job.penstock("status").returncode, 0)
 
     def test_join_without_a_sidecar_waits_and_says_so(self):
-        self.job.wait = "1s"
+        job = self.origin.job(wait="1s")
+        self.addCleanup(job.close)
         begin = time.monotonic()
-        result = self.job.run(["cat", COVERED + "/text.txt"], join=True)
-        self.assertNotEqual(result.returncode, 0)
-        self.assertEqual(result.stdout, b"")
-        self.assertTrue(result.stderr.strip())
+        result = job.run(["cat", COVERED + "/text.txt"], join=True, env={"LC_ALL": "C"})
+        self.assertEqual((result.returncode, result.stdout), (1, b""), result)
+        self.assertIn(b"Input/output error", result.stderr)
+        self.assertIn(job.socket.encode(), result.stderr)
+        self.assertGreater(time.monotonic() - begin, 0.8)
         self.assertLess(time.monotonic() - begin, 15)
 
     def test_stop(self):
