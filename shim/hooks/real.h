@@ -41,6 +41,7 @@
 struct iocb;         // libaio's and the kernel's
 struct io_context;   // libaio's
 struct open_how;     // <linux/openat2.h>
+struct termios;      // <termios.h>
 struct file_handle;  // <fcntl.h> with _GNU_SOURCE
 
 namespace penstock {

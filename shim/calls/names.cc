@@ -1,0 +1,302 @@
+// Calls that change the name space or a file by its name. Mounts are read-only: what POSIX says first
+// (ENOENT, ENOTDIR, EEXIST, EISDIR) is answered first, then EROFS. Nothing falls through to the local
+// file system.
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/time.h>
+#include <unistd.h>
+#include <utime.h>
+
+#include "shim/calls/support.h"
+
+namespace penstock {
+namespace {
+
+enum class Wants : uint8_t {
+  kNew,        // makes the name: EEXIST if it is there
+  kOld,        // changes or removes what the name stands for: ENOENT if it is not there
+  kOldFile,    // the same, and a directory is EISDIR
+};
+
+// Does `path` of a covered name lead to an existing folder? 0 or the errno.
+int ParentErrno(const Route& route) {
+  if (route.rel_len == 0) return 0;
+  uint32_t parent_len = route.rel_len;
+  while (parent_len > 0 && route.rel[parent_len - 1] != '/') --parent_len;
+  char full[PST_PATH_MAX + PST_MOUNT_PATH_MAX];
+  uint32_t len = PstFullPath(route.view, route.mount, route.rel, parent_len > 0 ? parent_len - 1 : 0, full);
+  if (len >= sizeof full) return ENAMETOOLONG;
+  full[len] = '\0';
+  PathBuffer buffer;
+  Route parent;
+  pst_attr attr;
+  if (PstRoute(AT_FDCWD, full, &buffer, &parent) != Cover::kMount) return 0;
+  int err = PstLookup(parent, &attr);
+  return err != 0 ? err : attr.kind == PST_KIND_DIRECTORY ? 0 : ENOTDIR;
+}
+
+int MountErrno(const Route& route, Wants wants) {
+  pst_attr attr;
+  int err = PstLookup(route, &attr);
+  if (wants == Wants::kNew) {
+    if (err == 0) return EEXIST;
+    if (err != ENOENT) return err;
+    int parent = ParentErrno(route);
+    return parent != 0 ? parent : EROFS;
+  }
+  if (err != 0) return err;
+  return wants == Wants::kOldFile && attr.kind == PST_KIND_DIRECTORY ? EISDIR : EROFS;
+}
+
+// A directory above a mount: the local one if it is on disk, else it exists only for us.
+int AncestorErrno(const Route& route, Wants wants) {
+  struct stat st;
+  KeepErrno keep;
+  if (real.lstat(route.full, &st) == 0) return 0;
+  return wants == Wants::kNew ? EEXIST : wants == Wants::kOldFile ? EISDIR : EBUSY;
+}
+
+// 0: not covered, the call is the kernel's. Else the errno to give.
+int Refusal(int dirfd, const char* path, Wants wants) {
+  PathBuffer buffer;
+  Route route;
+  switch (RouteOf(dirfd, path, &buffer, &route)) {
+    case Cover::kMount: return MountErrno(route, wants);
+    case Cover::kAncestor: return AncestorErrno(route, wants);
+    case Cover::kError: return route.err;
+    default: return 0;
+  }
+}
+
+// The mount of a path, -1 if it has none.
+int64_t MountOf(int dirfd, const char* path) {
+  PathBuffer buffer;
+  Route route;
+  return RouteOf(dirfd, path, &buffer, &route) == Cover::kMount ? static_cast<int64_t>(route.mount) : -1;
+}
+
+// Calls on a number through an empty or missing path: futimens and what AT_EMPTY_PATH allows.
+bool NamesCoveredFd(int dirfd, const char* path) {
+  return (path == nullptr || *path == '\0') && IsCovered(PstFdKindOf(dirfd));
+}
+
+// Two names: both of one mount, or EXDEV.
+int PairRefusal(int from_dirfd, const char* from, int to_dirfd, const char* to, Wants wants_to) {
+  int from_err = Refusal(from_dirfd, from, Wants::kOld);
+  int to_err = Refusal(to_dirfd, to, wants_to);
+  if (PST_LIKELY(from_err == 0 && to_err == 0)) return 0;
+  if (from_err != 0 && from_err != EROFS) return from_err;
+  if (from_err == 0 || to_err == 0 || MountOf(from_dirfd, from) != MountOf(to_dirfd, to)) return EXDEV;
+  return wants_to == Wants::kOld ? EROFS : to_err;
+}
+
+}  // namespace
+}  // namespace penstock
+
+using namespace penstock;
+
+#define PST_REFUSE(dirfd, path, wants)                                         \
+  if (int err = Refusal(dirfd, path, Wants::wants); PST_UNLIKELY(err != 0)) return PstFail(err)
+#define PST_REFUSE_AT(dirfd, path, wants)                                      \
+  if (PST_UNLIKELY(NamesCoveredFd(dirfd, path))) return PstFail(EROFS);        \
+  PST_REFUSE(dirfd, path, wants)
+
+PST_EXPORT int mkdir(const char* path, mode_t mode) {
+  PST_REFUSE(AT_FDCWD, path, kNew);
+  return real.mkdir(path, mode);
+}
+
+PST_EXPORT int mkdirat(int dirfd, const char* path, mode_t mode) {
+  PST_REFUSE(dirfd, path, kNew);
+  return real.mkdirat(dirfd, path, mode);
+}
+
+PST_EXPORT int rmdir(const char* path) {
+  PST_REFUSE(AT_FDCWD, path, kOld);
+  return real.rmdir(path);
+}
+
+PST_EXPORT int unlink(const char* path) {
+  PST_REFUSE(AT_FDCWD, path, kOldFile);
+  return real.unlink(path);
+}
+
+PST_EXPORT int unlinkat(int dirfd, const char* path, int flags) {
+  if (int err = Refusal(dirfd, path, (flags & AT_REMOVEDIR) != 0 ? Wants::kOld : Wants::kOldFile);
+      PST_UNLIKELY(err != 0))
+    return PstFail(err);
+  return real.unlinkat(dirfd, path, flags);
+}
+
+PST_EXPORT int remove(const char* path) {
+  PST_REFUSE(AT_FDCWD, path, kOld);
+  return real.remove(path);
+}
+
+PST_EXPORT int rename(const char* from, const char* to) {
+  if (int err = PairRefusal(AT_FDCWD, from, AT_FDCWD, to, Wants::kOld); PST_UNLIKELY(err != 0))
+    return PstFail(err);
+  return real.rename(from, to);
+}
+
+PST_EXPORT int renameat(int from_dirfd, const char* from, int to_dirfd, const char* to) {
+  if (int err = PairRefusal(from_dirfd, from, to_dirfd, to, Wants::kOld); PST_UNLIKELY(err != 0))
+    return PstFail(err);
+  return real.renameat(from_dirfd, from, to_dirfd, to);
+}
+
+PST_EXPORT int renameat2(int from_dirfd, const char* from, int to_dirfd, const char* to, unsigned flags) {
+  if (int err = PairRefusal(from_dirfd, from, to_dirfd, to, Wants::kOld); PST_UNLIKELY(err != 0))
+    return PstFail(err);
+  return real.renameat2(from_dirfd, from, to_dirfd, to, flags);
+}
+
+PST_EXPORT int link(const char* from, const char* to) {
+  if (int err = PairRefusal(AT_FDCWD, from, AT_FDCWD, to, Wants::kNew); PST_UNLIKELY(err != 0))
+    return PstFail(err);
+  return real.link(from, to);
+}
+
+PST_EXPORT int linkat(int from_dirfd, const char* from, int to_dirfd, const char* to, int flags) {
+  if (PST_UNLIKELY(NamesCoveredFd(from_dirfd, from))) return PstFail(EXDEV);
+  if (int err = PairRefusal(from_dirfd, from, to_dirfd, to, Wants::kNew); PST_UNLIKELY(err != 0))
+    return PstFail(err);
+  return real.linkat(from_dirfd, from, to_dirfd, to, flags);
+}
+
+PST_EXPORT int symlink(const char* target, const char* path) {
+  PST_REFUSE(AT_FDCWD, path, kNew);
+  return real.symlink(target, path);
+}
+
+PST_EXPORT int symlinkat(const char* target, int dirfd, const char* path) {
+  PST_REFUSE(dirfd, path, kNew);
+  return real.symlinkat(target, dirfd, path);
+}
+
+PST_EXPORT int truncate(const char* path, off_t bytes) {
+  PST_REFUSE(AT_FDCWD, path, kOldFile);
+  return real.truncate(path, bytes);
+}
+
+PST_EXPORT int chmod(const char* path, mode_t mode) {
+  PST_REFUSE(AT_FDCWD, path, kOld);
+  return real.chmod(path, mode);
+}
+
+PST_EXPORT int lchmod(const char* path, mode_t mode) {
+  PST_REFUSE(AT_FDCWD, path, kOld);
+  return real.lchmod(path, mode);
+}
+
+PST_EXPORT int fchmodat(int dirfd, const char* path, mode_t mode, int flags) {
+  PST_REFUSE_AT(dirfd, path, kOld);
+  return real.fchmodat(dirfd, path, mode, flags);
+}
+
+PST_EXPORT int chown(const char* path, uid_t user, gid_t group) {
+  PST_REFUSE(AT_FDCWD, path, kOld);
+  return real.chown(path, user, group);
+}
+
+PST_EXPORT int lchown(const char* path, uid_t user, gid_t group) {
+  PST_REFUSE(AT_FDCWD, path, kOld);
+  return real.lchown(path, user, group);
+}
+
+PST_EXPORT int fchownat(int dirfd, const char* path, uid_t user, gid_t group, int flags) {
+  PST_REFUSE_AT(dirfd, path, kOld);
+  return real.fchownat(dirfd, path, user, group, flags);
+}
+
+PST_EXPORT int utime(const char* path, const struct utimbuf* times) {
+  PST_REFUSE(AT_FDCWD, path, kOld);
+  return real.utime(path, times);
+}
+
+PST_EXPORT int utimes(const char* path, const struct timeval* times) {
+  PST_REFUSE(AT_FDCWD, path, kOld);
+  return real.utimes(path, times);
+}
+
+PST_EXPORT int lutimes(const char* path, const struct timeval* times) {
+  PST_REFUSE(AT_FDCWD, path, kOld);
+  return real.lutimes(path, times);
+}
+
+PST_EXPORT int futimesat(int dirfd, const char* path, const struct timeval* times) {
+  PST_REFUSE_AT(dirfd, path, kOld);
+  return real.futimesat(dirfd, path, times);
+}
+
+PST_EXPORT int utimensat(int dirfd, const char* path, const struct timespec* times, int flags) {
+  PST_REFUSE_AT(dirfd, path, kOld);
+  return real.utimensat(dirfd, path, times, flags);
+}
+
+PST_EXPORT int mknod(const char* path, mode_t mode, dev_t device) {
+  PST_REFUSE(AT_FDCWD, path, kNew);
+  return real.mknod(path, mode, device);
+}
+
+PST_EXPORT int mknodat(int dirfd, const char* path, mode_t mode, dev_t device) {
+  PST_REFUSE(dirfd, path, kNew);
+  return real.mknodat(dirfd, path, mode, device);
+}
+
+PST_EXPORT int __xmknod(int version, const char* path, mode_t mode, dev_t* device) {
+  PST_REFUSE(AT_FDCWD, path, kNew);
+  return real.__xmknod(version, path, mode, device);
+}
+
+PST_EXPORT int __xmknodat(int version, int dirfd, const char* path, mode_t mode, dev_t* device) {
+  PST_REFUSE(dirfd, path, kNew);
+  return real.__xmknodat(version, dirfd, path, mode, device);
+}
+
+PST_EXPORT int mkfifo(const char* path, mode_t mode) {
+  PST_REFUSE(AT_FDCWD, path, kNew);
+  return real.mkfifo(path, mode);
+}
+
+PST_EXPORT int mkfifoat(int dirfd, const char* path, mode_t mode) {
+  PST_REFUSE(dirfd, path, kNew);
+  return real.mkfifoat(dirfd, path, mode);
+}
+
+PST_EXPORT int mkstemp(char* pattern) {
+  PST_REFUSE(AT_FDCWD, pattern, kNew);
+  return Fresh(real.mkstemp(pattern));
+}
+
+PST_EXPORT int mkostemp(char* pattern, int flags) {
+  PST_REFUSE(AT_FDCWD, pattern, kNew);
+  return Fresh(real.mkostemp(pattern, flags));
+}
+
+PST_EXPORT int mkstemps(char* pattern, int suffix) {
+  PST_REFUSE(AT_FDCWD, pattern, kNew);
+  return Fresh(real.mkstemps(pattern, suffix));
+}
+
+PST_EXPORT int mkostemps(char* pattern, int suffix, int flags) {
+  PST_REFUSE(AT_FDCWD, pattern, kNew);
+  return Fresh(real.mkostemps(pattern, suffix, flags));
+}
+
+PST_EXPORT char* mkdtemp(char* pattern) {
+  if (int err = Refusal(AT_FDCWD, pattern, Wants::kNew); PST_UNLIKELY(err != 0)) {
+    PstFail(err);
+    return nullptr;
+  }
+  return real.mkdtemp(pattern);
+}
+
+PST_EXPORT int chroot(const char* path) {
+  PST_REFUSE(AT_FDCWD, path, kOld);
+  return real.chroot(path);
+}
