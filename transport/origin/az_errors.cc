@@ -130,7 +130,7 @@ Error ErrorOfAnswer(const HttpExchange& exchange) {
   const bool decided_by_us =
       exchange.fault == Fault::kCancelled || exchange.fault == Fault::kDeadline;
   // An error's status counts even if its body broke off.
-  if (exchange.status >= 400 && !decided_by_us) {
+  if (exchange.status >= 300 && !decided_by_us) {
     return ErrorOfStatus(exchange.status, exchange.response.error_code);
   }
   if (exchange.fault != Fault::kNone) return ErrorOfFault(exchange.fault);

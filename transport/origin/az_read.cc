@@ -32,13 +32,19 @@ bool AzReadTask::IsRightRange() const {
          response.content_range->last - read_->offset + 1 == size_ && response.content_range->total;
 }
 
+// The blob is too short for what was asked: no other try will find more.
+bool AzReadTask::EndsBeforeRange() const {
+  const auto& range = response.content_range;
+  return response.content_length == 0u || (range && range->total && *range->total - read_->offset < size_);
+}
+
 bool AzReadTask::OnHeaders() {
-  if (status >= 400) return true;  // an error's body is let pass
+  if (IsError()) return true;  // an error's body is let pass
   return IsRightVersion() && IsRightRange();
 }
 
 bool AzReadTask::OnBody(std::span<const char> bytes) {
-  if (status >= 400) return true;
+  if (IsError()) return true;
   if (bytes.size() > size_ - filled_) return false;
   filled_ += bytes.size();
   while (!bytes.empty()) {
@@ -74,7 +80,7 @@ void AzReadTask::FillInfo() {
 }
 
 void AzReadTask::OnAnswer() {
-  if (status >= 400) {
+  if (IsError()) {
     // A directory's marker has no bytes, so that every range of it is past its end.
     const bool marker = status == 416 && response.is_folder;
     return End(marker ? Error{Code::kIsDirectory, false, 0, "reading a directory"}
@@ -89,6 +95,8 @@ void AzReadTask::OnAnswer() {
     const bool inside = response.content_length && read_->offset <= *response.content_length;
     if (status != 200) return End({Code::kCorrupt, false, 0, "looking at a blob"});
     if (!inside) return End({Code::kTruncated, false, 0, "reading past the end of a blob"});
+  } else if (EndsBeforeRange()) {
+    return End({Code::kTruncated, false, 0, "reading past the end of a blob"});
   } else if (!IsRightRange()) {
     return RetryOrEnd(Fault::kTruncated,
                       {Code::kTruncated, true, 0, "another range came than was asked for"});

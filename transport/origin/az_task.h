@@ -68,8 +68,10 @@ class AzReadTask final : public AzTask {
   void OnAnswer() override;
   void Rewind() override;
 
+  bool IsError() const { return status < 200 || status >= 300; }
   bool IsRightVersion() const;
   bool IsRightRange() const;
+  bool EndsBeforeRange() const;
   void FillInfo();
 
   ReadOp* read_;

@@ -6,6 +6,7 @@
 #include <memory>
 #include <set>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "tests/transport/origin/azurite.h"
@@ -241,10 +242,16 @@ TEST_F(AzuriteTest, NamesThatAreNoPathsAreLeftOutAndCounted) {
 }
 
 TEST_F(AzuriteTest, PagesOfALargeDirectory) {
-  std::vector<std::unique_ptr<BlobWriter>> writers;
-  for (int i = 0; i < 5'020; ++i) {
-    ASSERT_EQ(writer_->Put("many/f" + std::to_string(i), ""), 201);
+  std::vector<std::thread> writers;
+  for (int part = 0; part < 4; ++part) {
+    writers.emplace_back([this, part] {
+      BlobWriter writer(server->endpoint(), container_);
+      for (int i = part; i < 5'020; i += 4) {
+        ASSERT_EQ(writer.Put("many/f" + std::to_string(i), ""), 201);
+      }
+    });
   }
+  for (auto& thread : writers) thread.join();
   const auto origin = WithKey();
   const auto list = ListNow(*origin, "many");
   ASSERT_EQ(list.error.code, Code::kOk) << list.error.context;

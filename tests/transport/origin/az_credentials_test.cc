@@ -1,0 +1,117 @@
+#include "transport/origin/az_credentials.h"
+
+#include <gtest/gtest.h>
+
+#include <cstdlib>
+#include <string>
+
+namespace penstock::origin {
+namespace {
+
+using Kind = AzCredentials::Kind;
+
+AzCredentials Choose(const AzEnvironment& environment, const std::string& mode = "auto") {
+  std::string why;
+  auto chosen = ChooseCredentials(environment, mode, "acct", &why);
+  EXPECT_TRUE(chosen) << why;
+  return chosen.value_or(AzCredentials{});
+}
+
+std::string WhyNot(const AzEnvironment& environment, const std::string& mode = "auto") {
+  std::string why;
+  EXPECT_FALSE(ChooseCredentials(environment, mode, "acct", &why));
+  return why;
+}
+
+constexpr const char* kConnection =
+    "DefaultEndpointsProtocol=https;AccountName=acct;AccountKey=a2V5Mg==;EndpointSuffix=x.y";
+
+TEST(AzCredentials, AutoTakesKeyThenSasThenConnectionStringThenNothing) {
+  AzEnvironment environment;
+  EXPECT_EQ(Choose(environment).kind, Kind::kAnonymous);
+  environment.connection_string = kConnection;
+  EXPECT_EQ(Choose(environment).kind, Kind::kSharedKey);
+  EXPECT_EQ(Choose(environment).key, "key2");
+  environment.sas = "?sv=1&sig=abc";
+  EXPECT_EQ(Choose(environment).kind, Kind::kSas);
+  EXPECT_EQ(Choose(environment).sas_query, "sv=1&sig=abc");
+  environment.key = "a2V5\n";
+  EXPECT_EQ(Choose(environment).kind, Kind::kSharedKey);
+  EXPECT_EQ(Choose(environment).key, "key");
+  EXPECT_EQ(Choose(environment).account, "acct");
+}
+
+TEST(AzCredentials, TheModeDecides) {
+  AzEnvironment environment;
+  environment.key = "a2V5";
+  environment.sas = "sig=abc";
+  EXPECT_EQ(Choose(environment, "sas").kind, Kind::kSas);
+  EXPECT_EQ(Choose(environment, "key").kind, Kind::kSharedKey);
+  EXPECT_EQ(Choose(environment, "anon").kind, Kind::kAnonymous);
+  environment.auth_type = "SAS";
+  EXPECT_EQ(Choose(environment).kind, Kind::kSas);
+  EXPECT_EQ(Choose(environment, "key").kind, Kind::kSharedKey);
+  environment.sas.clear();
+  EXPECT_NE(WhyNot(environment).find("AZURE_STORAGE_SAS_TOKEN is not set"), std::string::npos);
+  EXPECT_NE(WhyNot({}, "key").find("AZURE_STORAGE_KEY"), std::string::npos);
+  EXPECT_NE(WhyNot({}, "magic").find("allowed are auto, key, sas and anon"), std::string::npos);
+}
+
+TEST(AzCredentials, BadOnesAreExplainedWithoutQuotingThem) {
+  AzEnvironment environment;
+  environment.key = "not base64 SECRET";
+  EXPECT_EQ(WhyNot(environment).find("SECRET"), std::string::npos);
+  environment.key.clear();
+  environment.sas = "SECRET token";
+  EXPECT_EQ(WhyNot(environment).find("SECRET"), std::string::npos);
+  environment.sas.clear();
+  environment.connection_string = "AccountName=other;AccountKey=U0VDUkVU";
+  const std::string why = WhyNot(environment);
+  EXPECT_NE(why.find("'other'"), std::string::npos);
+  EXPECT_EQ(why.find("U0VDUkVU"), std::string::npos);
+  environment.connection_string = "nonsense";
+  EXPECT_NE(WhyNot(environment).find("connection string"), std::string::npos);
+}
+
+TEST(ConnectionString, Parts) {
+  std::string why;
+  const auto parsed = ParseConnectionString(kConnection, &why).value();
+  EXPECT_EQ(parsed.account, "acct");
+  EXPECT_EQ(parsed.key, "a2V5Mg==");
+  EXPECT_EQ(parsed.blob_endpoint, "https://acct.blob.x.y");
+  const auto development = ParseConnectionString("UseDevelopmentStorage=true", &why).value();
+  EXPECT_EQ(development.account, "devstoreaccount1");
+  EXPECT_EQ(development.blob_endpoint, "http://127.0.0.1:10000/devstoreaccount1");
+  const auto shared =
+      ParseConnectionString("BlobEndpoint=http://h/a;SharedAccessSignature=sv=1&sig=x%3D;", &why)
+          .value();
+  EXPECT_EQ(shared.sas_query, "sv=1&sig=x%3D");
+  EXPECT_EQ(shared.blob_endpoint, "http://h/a");
+  EXPECT_FALSE(ParseConnectionString("", &why));
+  EXPECT_FALSE(ParseConnectionString("AccountKey=abcd", &why));
+}
+
+TEST(AzEnvironment, ReadsTheNamesOfTheEcosystem) {
+  setenv("AZURE_STORAGE_ACCOUNT", "a", 1);
+  setenv("AZURE_STORAGE_ACCESS_KEY", "k2", 1);
+  EXPECT_EQ(AzEnvironment::FromProcess().key, "k2");
+  setenv("AZURE_STORAGE_KEY", "k1", 1);
+  EXPECT_EQ(AzEnvironment::FromProcess().key, "k1");
+  EXPECT_EQ(AzEnvironment::FromProcess().account, "a");
+  for (const char* name : {"AZURE_STORAGE_ACCOUNT", "AZURE_STORAGE_ACCESS_KEY", "AZURE_STORAGE_KEY"}) {
+    unsetenv(name);
+  }
+}
+
+TEST(AzEnvironment, Endpoints) {
+  AzEnvironment environment;
+  EXPECT_EQ(EndpointFromEnvironment(environment, "acct"), "");
+  environment.connection_string = kConnection;
+  EXPECT_EQ(EndpointFromEnvironment(environment, "acct"), "https://acct.blob.x.y");
+  EXPECT_EQ(EndpointFromEnvironment(environment, "other"), "");
+  environment.blob_endpoint = "https://private";
+  EXPECT_EQ(EndpointFromEnvironment(environment, "acct"), "https://private");
+}
+
+}  // namespace
+}  // namespace penstock::origin
