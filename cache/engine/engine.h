@@ -109,8 +109,20 @@ class Engine {
   virtual EngineStats Stats() const = 0;
 };
 
+// Limits of the engine. The defaults are the sidecar's; tests make them small.
+struct EngineOptions {
+  unsigned cpus = 2;                                   // threads for checksums
+  std::uint64_t catalog_bytes = 24ull << 20;           // what is known about names
+  std::uint64_t listing_bytes = 8ull << 20;            // serialized listings kept for ListingRead
+  std::uint32_t inflight_reads = 64;                   // origin reads at once
+  std::uint64_t inflight_bytes = 64ull << 20;
+  std::uint32_t whole_file_bytes = 1u << 20;           // up to this a file is read in one request
+};
+
+// `objects` may be null: kMaterialize then gives ENOSPC. The engine ends what it started when it is
+// destroyed, on the loop's thread or after the loop has stopped; operations that still wait get ECANCELED.
 std::unique_ptr<Engine> MakeEngine(Loop* loop, Arena* arena, ObjectStore* objects,
-                                   std::vector<Mount> mounts);
+                                   std::vector<Mount> mounts, const EngineOptions& options = {});
 
 // 128-bit key of a name (XXH3) and 64-bit version digest of an origin's token, seeded with the key.
 pst_key128 KeyOf(std::string_view relative_path);

@@ -339,7 +339,13 @@ void MemoryTier::StoreEntry(const pst_entry& entry, Slot* slot) {
 }
 
 void MemoryTier::Abandon(const Space& space) {
-  --segments_[space.segment].pins;
+  Segment& segment = segments_[space.segment];
+  --segment.pins;
+  // The last piece of an open segment is given back; nothing ever named it.
+  if (segment.state == State::kOpen && space.offset + AlignUp(space.bytes) == segment.fill) {
+    segment.fill = space.offset;
+    segment.slots.pop_back();
+  }
   NoteLoss(space.segment);
 }
 

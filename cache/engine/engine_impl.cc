@@ -1,0 +1,423 @@
+#include "cache/engine/engine_impl.h"
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <utility>
+
+namespace penstock::cache {
+namespace {
+
+constexpr std::uint32_t kMaxAskRanges = kLastWindowRanges;   // of one Fetch
+constexpr std::uint32_t kUrgentRanges = kFirstWindowRanges;  // read on their own, so that they come soon
+constexpr std::uint32_t kMaxReadTries = 16;
+
+bool HasClass(const std::vector<Mount>& mounts, bool dataset) {
+  return std::any_of(mounts.begin(), mounts.end(), [dataset](const Mount& mount) {
+    return (mount.mount_class == MountClass::kDataset) == dataset;
+  });
+}
+
+std::uint32_t RangeOf(std::uint64_t offset) { return static_cast<std::uint32_t>(offset >> PST_RANGE_SHIFT); }
+
+}  // namespace
+
+std::unique_ptr<Engine> MakeEngine(Loop* loop, Arena* arena, ObjectStore* objects,
+                                   std::vector<Mount> mounts, const EngineOptions& options) {
+  return std::make_unique<EngineImpl>(loop, arena, objects, std::move(mounts), options);
+}
+
+EngineImpl::EngineImpl(Loop* loop, Arena* arena, ObjectStore* objects, std::vector<Mount> mounts,
+                       const EngineOptions& options)
+    : loop_(loop),
+      arena_(arena),
+      objects_(objects),
+      mounts_(std::move(mounts)),
+      options_(options),
+      tier_(arena, HasClass(mounts_, true), HasClass(mounts_, false)),
+      calls_(std::make_unique<OriginCalls>(loop, options.cpus)),
+      names_(&mounts_, arena, &tier_, calls_.get(), options_),
+      fetcher_(loop, &mounts_, &tier_, calls_.get(), options_,
+               [this](std::uint32_t mount, const std::string& path) { names_.Forget(mount, path); }),
+      siblings_(&names_, &fetcher_, options_) {}
+
+EngineImpl::~EngineImpl() {
+  calls_.reset();
+  while (!waiting_.empty()) End(waiting_.begin()->first, ECANCELED);
+}
+
+// ---- Operations ----
+
+void EngineImpl::Start(EngineOp* op) {
+  op->err = 0;
+  op->impl = nullptr;
+  if (op->mount >= mounts_.size() || !Complete(op)) return Done(op, op->mount < mounts_.size() ? ENOENT : EINVAL);
+  switch (op->kind) {
+    case EngineOpKind::kLookup: return Lookup(op);
+    case EngineOpKind::kFetch: return Fetch(op);
+    case EngineOpKind::kList: return List(op);
+    case EngineOpKind::kRead: return Read(op);
+    case EngineOpKind::kListingRead: return ListingRead(op);
+    case EngineOpKind::kName: return Name(op);
+    case EngineOpKind::kMaterialize: return Materialize(op);
+  }
+  Done(op, EINVAL);
+}
+
+bool EngineImpl::Complete(EngineOp* op) {
+  if (!op->path.empty()) {
+    op->id = KeyOf(op->path);
+    return true;
+  }
+  const pst_key128 root = KeyOf("");
+  const bool no_key = op->id.lo == 0 && op->id.hi == 0;
+  if (no_key || (op->id.lo == root.lo && op->id.hi == root.hi)) {
+    op->id = root;
+    return true;
+  }
+  pst_attr attr;
+  return names_.ByKey(op->mount, op->id, &op->path, &attr);
+}
+
+void EngineImpl::Done(EngineOp* op, int err) {
+  op->err = err;
+  op->impl = nullptr;
+  op->done(op);
+}
+
+EngineImpl::WaitId EngineImpl::Wait(EngineOp* op) {
+  const WaitId id = ++last_wait_;
+  const std::int64_t now_ns = MonotonicNs();
+  const std::int64_t limit_ns = op->deadline_ns > 0 ? op->deadline_ns - now_ns : mounts_[op->mount].deadline_ns;
+  Waiting waiting;
+  waiting.op = op;
+  waiting.timer = loop_->After(std::max<std::int64_t>(limit_ns, 0), [this, id] {
+    const auto found = waiting_.find(id);
+    if (found == waiting_.end()) return;
+    found->second.timer = 0;
+    End(id, ErrnoOf(Error{Code::kDeadline, true, 0, "engine: deadline"}));
+  });
+  op->impl = reinterpret_cast<void*>(id);
+  waiting_.emplace(id, std::move(waiting));
+  return id;
+}
+
+EngineOp* EngineImpl::Find(WaitId id) {
+  const auto found = waiting_.find(id);
+  return found == waiting_.end() ? nullptr : found->second.op;
+}
+
+void EngineImpl::End(WaitId id, int err) {
+  auto node = waiting_.extract(id);
+  if (node.empty()) return;
+  if (node.mapped().timer != 0) loop_->CancelTimer(node.mapped().timer);
+  Done(node.mapped().op, err);
+}
+
+void EngineImpl::Cancel(EngineOp* op) {
+  const auto id = reinterpret_cast<WaitId>(op->impl);
+  if (Find(id) == op) return End(id, ECANCELED);
+  if (op->kind == EngineOpKind::kMaterialize && objects_ != nullptr) objects_->Cancel(op);
+}
+
+void EngineImpl::Lookup(EngineOp* op) {
+  const WaitId id = Wait(op);
+  names_.Resolve(op->mount, op->path, [this, id](int err, const NameEntry* entry) {
+    EngineOp* waiting = Find(id);
+    if (waiting == nullptr) return;
+    if (entry != nullptr) {
+      waiting->attr = NameService::AttrOf(mounts_[waiting->mount], waiting->mount, *entry);
+      names_.Publish(waiting->mount, *entry);  // it may have been pushed out
+      err = waiting->attr.err;
+    }
+    End(id, err);
+  });
+}
+
+void EngineImpl::List(EngineOp* op) {
+  const WaitId id = Wait(op);
+  names_.List(op->mount, op->path, [this, id](int err, const std::shared_ptr<const Listing>& listing) {
+    EngineOp* waiting = Find(id);
+    if (waiting == nullptr) return;
+    if (err == 0) {
+      waiting->result_version = listing->id();
+      waiting->result_length = listing->pages();
+    }
+    End(id, err);
+  });
+}
+
+void EngineImpl::CopyListing(EngineOp* op, const Listing& listing) {
+  const std::span<const std::byte> bytes = listing.bytes();
+  const std::uint64_t offset = std::min<std::uint64_t>(op->offset, bytes.size());
+  std::uint64_t length = std::min<std::uint64_t>(op->buffer.size(), bytes.size() - offset);
+  if (op->length != 0) length = std::min(length, op->length);
+  if (length != 0) std::memcpy(op->buffer.data(), bytes.data() + offset, length);
+  op->result_version = listing.id();
+  op->result_length = length;
+}
+
+void EngineImpl::ListingRead(EngineOp* op) {
+  const auto known = names_.KnownListing(op->mount, op->path);
+  if (known && known->id() == op->version) {
+    CopyListing(op, *known);
+    return Done(op, 0);
+  }
+  const WaitId id = Wait(op);
+  names_.List(op->mount, op->path, [this, id](int err, const std::shared_ptr<const Listing>& listing) {
+    EngineOp* waiting = Find(id);
+    if (waiting == nullptr) return;
+    if (err == 0 && waiting->version != 0 && waiting->version != listing->id()) err = ESTALE;
+    if (err == 0) CopyListing(waiting, *listing);
+    End(id, err);
+  });
+}
+
+void EngineImpl::Name(EngineOp* op) {
+  std::string path;
+  if (!names_.ByKey(op->mount, op->id, &path, &op->attr)) return Done(op, ENOENT);
+  if (path.size() > op->buffer.size()) return Done(op, ENAMETOOLONG);
+  if (!path.empty()) std::memcpy(op->buffer.data(), path.data(), path.size());
+  op->result_length = path.size();
+  op->path = std::move(path);
+  Done(op, 0);
+}
+
+// ---- Files ----
+
+bool EngineImpl::KnownFile(std::uint32_t mount, const std::string& path, pst_key128 id,
+                           std::uint64_t version, FileInfo* info) {
+  const NameEntry* entry = names_.OfVersion(mount, path, id, version);
+  if (entry == nullptr) return false;
+  *info = {{mount, id, version}, entry->path, entry->token, entry->size};
+  return true;
+}
+
+void EngineImpl::FindFile(std::uint32_t mount, const std::string& path, pst_key128 id,
+                          std::uint64_t version, InfoDone done) {
+  FileInfo info;
+  if (KnownFile(mount, path, id, version, &info)) return done(0, &info);
+  names_.Resolve(mount, path, [this, mount, path, id, version, done = std::move(done)](
+                                  int err, const NameEntry* entry) mutable {
+    FileInfo found;
+    if (err != 0) return done(err, nullptr);
+    if (entry->kind == PST_KIND_DIRECTORY) return done(EISDIR, nullptr);
+    if (!KnownFile(mount, path, id, version, &found)) return done(ESTALE, nullptr);
+    done(0, &found);
+  });
+}
+
+void EngineImpl::Fetch(EngineOp* op) {
+  if (op->hint) {
+    FileInfo info;
+    if (KnownFile(op->mount, op->path, op->id, op->version, &info)) HintFile(op, info);
+    return Done(op, 0);
+  }
+  const WaitId id = Wait(op);
+  FindFile(op->mount, op->path, op->id, op->version, [this, id](int err, const FileInfo* info) {
+    if (Find(id) == nullptr) return;
+    if (err != 0) return End(id, err);
+    FetchFile(id, *info);
+  });
+}
+
+void EngineImpl::FetchFile(WaitId id, const FileInfo& info) {
+  EngineOp* op = Find(id);
+  op->attr.size = info.size;
+  op->attr.version = info.key.version;
+  if (op->offset >= info.size) return End(id, 0);
+  const std::uint64_t length = std::clamp<std::uint64_t>(op->length, 1, info.size - op->offset);
+  const std::uint32_t first = RangeOf(op->offset);
+  const std::uint32_t last = std::min(RangeOf(op->offset + length - 1), first + kMaxAskRanges - 1);
+  if (info.size <= options_.whole_file_bytes) {
+    fetcher_.Want(info, 0, info.Ranges() - 1, false);
+    siblings_.OnAsk(info, op->cursor >> 16);
+  } else {
+    const std::uint32_t urgent = std::min(last, first + kUrgentRanges - 1);
+    fetcher_.Want(info, first, urgent, false);
+    if (urgent < last) fetcher_.Want(info, urgent + 1, last, false);
+    AskAhead(*op, info, first, last);
+  }
+  fetcher_.WaitFor(info, first, [this, id](int err) { End(id, err); });
+}
+
+void EngineImpl::HintFile(EngineOp* op, const FileInfo& info) {
+  const std::uint32_t asked = RangeOf(std::min(op->offset, info.size));
+  // The flag has done its work; a second pass over cached data must not report again.
+  if (asked > 0) fetcher_.Unmark(info.key, asked - 1);
+  fetcher_.Unmark(info.key, asked);
+  if (info.size <= options_.whole_file_bytes) {
+    siblings_.OnAsk(info, op->cursor >> 16);
+    if (op->offset >= info.size) return;
+    return fetcher_.Want(info, 0, info.Ranges() - 1, true);
+  }
+  if (op->offset >= info.size) return;
+  const std::uint64_t length = std::clamp<std::uint64_t>(op->length, 1, info.size - op->offset);
+  const std::uint32_t last = std::min(RangeOf(op->offset + length - 1), asked + kMaxAskRanges - 1);
+  fetcher_.Want(info, asked, last, true);
+  AskAhead(*op, info, asked, last);
+}
+
+void EngineImpl::AskAhead(const EngineOp& op, const FileInfo& info, std::uint32_t first,
+                          std::uint32_t last) {
+  const std::uint32_t max_window = fetcher_.MaxWindowRanges(op.mount);
+  const ReadAhead::Ahead ahead =
+      read_ahead_.OnAsk(op.cursor, info.key, first, last, info.Ranges(), max_window, op.hint);
+  if (ahead.old_marker != ReadAhead::kNoRange) fetcher_.Unmark(info.key, ahead.old_marker);
+  if (ahead.count == 0) return;
+  fetcher_.Want(info, ahead.first, ahead.first + ahead.count - 1, true);
+  if (ahead.marker != ReadAhead::kNoRange) fetcher_.Mark(info.key, ahead.marker);
+  readahead_ranges_ += ahead.count;
+}
+
+void EngineImpl::Read(EngineOp* op) {
+  op->result_length = 0;
+  const WaitId id = Wait(op);
+  FindFile(op->mount, op->path, op->id, op->version, [this, id](int err, const FileInfo* info) {
+    if (Find(id) == nullptr) return;
+    if (err != 0) return End(id, err);
+    ReadStep(id, *info);
+  });
+}
+
+// Copies what is there, and waits for the next missing range. A range is copied in the same turn of the
+// loop that published it, so this ends even when the arena is overrun.
+void EngineImpl::ReadStep(WaitId id, const FileInfo& info) {
+  const auto found = waiting_.find(id);
+  if (found == waiting_.end()) return;
+  Waiting& waiting = found->second;
+  EngineOp* op = waiting.op;
+  std::uint64_t want = std::min<std::uint64_t>(op->length, op->buffer.size());
+  want = op->offset < info.size ? std::min(want, info.size - op->offset) : 0;
+  while (waiting.progress < want) {
+    const std::uint64_t at = op->offset + waiting.progress;
+    const std::uint32_t range = RangeOf(at);
+    const pst_entry* entry = tier_.Find(info.key.RangeKey(range));
+    if (entry == nullptr) {
+      if (++waiting.tries > kMaxReadTries) return End(id, EIO);
+      fetcher_.Want(info, range, range, false);
+      return fetcher_.WaitFor(info, range, [this, id, info](int err) {
+        if (err != 0) return End(id, err);
+        ReadStep(id, info);
+      });
+    }
+    const std::span<const std::byte> bytes = tier_.BytesOf(*entry);
+    const std::uint64_t skip = at & (PST_RANGE_BYTES - 1);
+    if (skip >= bytes.size()) return End(id, EIO);
+    const std::uint64_t n = std::min<std::uint64_t>(want - waiting.progress, bytes.size() - skip);
+    std::memcpy(op->buffer.data() + waiting.progress, bytes.data() + skip, n);
+    waiting.progress += n;
+  }
+  op->result_length = want;
+  End(id, 0);
+}
+
+// ---- Object files ----
+
+void EngineImpl::Materialize(EngineOp* op) {
+  if (objects_ == nullptr) return Done(op, ENOSPC);
+  const WaitId id = Wait(op);
+  FindFile(op->mount, op->path, op->id, op->version, [this, id](int err, const FileInfo*) {
+    EngineOp* waiting = Find(id);
+    if (waiting == nullptr) return;
+    if (err != 0) return End(id, err);
+    const NameEntry* entry =
+        names_.OfVersion(waiting->mount, waiting->path, waiting->id, waiting->version);
+    if (entry == nullptr) return End(id, ESTALE);
+    waiting->attr = NameService::AttrOf(mounts_[waiting->mount], waiting->mount, *entry);
+    if (waiting->deadline_ns <= 0) {
+      waiting->deadline_ns = MonotonicNs() + mounts_[waiting->mount].deadline_ns;
+    }
+    // From here on it is the store's, which answers for the deadline too.
+    auto node = waiting_.extract(id);
+    if (node.mapped().timer != 0) loop_->CancelTimer(node.mapped().timer);
+    waiting->impl = nullptr;
+    objects_->Materialize(waiting, this);
+  });
+}
+
+void EngineImpl::StartRead(SourceRead* read) {
+  FindFile(read->mount, read->path, read->id, read->version, [this, read](int err, const FileInfo* info) {
+    if (err == 0) {
+      if (read->offset > info->size || read->length > info->size - read->offset) err = EINVAL;
+    }
+    if (err == 0) return ReadSource(read, *info);
+    read->err = err;
+    read->done(read);
+  });
+}
+
+// From the arena where it is, else from the origin straight into the caller's buffer, in parallel parts.
+void EngineImpl::ReadSource(SourceRead* read, const FileInfo& info) {
+  struct Parts {
+    std::size_t left = 1;                  // this function's own
+    int err = 0;
+  };
+  constexpr std::uint64_t kPartBytes = 4ull << 20;
+  auto parts = std::make_shared<Parts>();
+  const auto part_done = [read, parts](int err) {
+    if (parts->err == 0) parts->err = err;
+    if (--parts->left != 0) return;
+    read->err = parts->err;
+    read->done(read);
+  };
+  const std::int64_t limit_ns = MonotonicNs() + mounts_[read->mount].deadline_ns;
+  const std::uint64_t end = read->offset + read->length;
+  for (std::uint64_t at = read->offset; at < end;) {
+    const std::uint64_t range_end = std::min<std::uint64_t>((at | (PST_RANGE_BYTES - 1)) + 1, end);
+    if (const pst_entry* entry = tier_.Find(info.key.RangeKey(RangeOf(at)))) {
+      const std::uint64_t skip = at & (PST_RANGE_BYTES - 1);
+      const std::span<const std::byte> bytes = tier_.BytesOf(*entry);
+      if (bytes.size() >= skip + (range_end - at)) {
+        std::memcpy(read->buffer + (at - read->offset), bytes.data() + skip, range_end - at);
+        at = range_end;
+        continue;
+      }
+    }
+    std::uint64_t stop = range_end;
+    while (stop < end && stop - at < kPartBytes && !fetcher_.Present(info.key, RangeOf(stop))) {
+      stop = std::min<std::uint64_t>(stop + PST_RANGE_BYTES, end);
+    }
+    auto call = std::make_unique<ReadCall>();
+    call->name = info.path;
+    call->version = info.token;
+    call->offset = at;
+    call->deadline_ns = read->deadline_ns > 0 ? std::min(read->deadline_ns, limit_ns) : limit_ns;
+    call->buffers.emplace_back(read->buffer + (at - read->offset), stop - at);
+    ++parts->left;
+    calls_->Start<ReadCall>(std::move(call), mounts_[read->mount].origin,
+                            [this, part_done, info](ReadCall& done) mutable {
+                              const int err = fetcher_.Outcome(info, done);
+                              if (err == ESTALE) names_.Forget(info.key.mount, info.path);
+                              part_done(err);
+                            });
+    at = stop;
+  }
+  part_done(0);
+}
+
+// ---- The rest ----
+
+void EngineImpl::Forget(std::uint32_t mount, std::string_view path) {
+  if (mount < mounts_.size()) names_.ForgetBelow(mount, path);
+}
+
+EngineStats EngineImpl::Stats() const {
+  EngineStats stats;
+  const TierStats tier = tier_.Stats();
+  const Fetcher::Stats& fetches = fetcher_.stats();
+  stats.fetches = fetches.fetches;
+  stats.single_flight_joins = fetches.joins;
+  stats.readahead_ranges = readahead_ranges_;
+  stats.sibling_prefetches = siblings_.prefetched();
+  stats.evictions = tier.evictions;
+  stats.ranges_published = fetches.ranges;
+  stats.arena_bytes_used = tier.bytes_used;
+  stats.arena_bytes_live = tier.bytes_live;
+  stats.arena_bytes_total = arena_->arena_bytes();
+  stats.index_entries = tier.entries;
+  stats.inflight = waiting_.size();
+  return stats;
+}
+
+}  // namespace penstock::cache

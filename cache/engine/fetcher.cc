@@ -1,0 +1,263 @@
+#include "cache/engine/fetcher.h"
+
+#include <algorithm>
+#include <cerrno>
+#include <utility>
+
+#include "cache/base/loop.h"
+
+namespace penstock::cache {
+namespace {
+
+constexpr std::uint32_t kMaxReadRanges = 64;        // 4 MiB in one request
+constexpr std::size_t kMaxQueuedPrefetch = 1024;
+constexpr std::int64_t kRetryNs = 5'000'000;
+
+}  // namespace
+
+Fetcher::Fetcher(Loop* loop, const std::vector<Mount>* mounts, MemoryTier* tier, OriginCalls* calls,
+                 const EngineOptions& options, Forget version_changed)
+    : loop_(loop),
+      mounts_(mounts),
+      tier_(tier),
+      calls_(calls),
+      options_(options),
+      version_changed_(std::move(version_changed)) {}
+
+Fetcher::~Fetcher() {
+  if (retry_timer_ != 0) loop_->CancelTimer(retry_timer_);
+}
+
+bool Fetcher::Present(const FileKey& file, std::uint32_t range) const {
+  return tier_->Find(file.RangeKey(range)) != nullptr;
+}
+
+std::uint32_t Fetcher::MaxReadRanges(std::uint32_t mount) const {
+  const std::uint64_t ranges = tier_->HeadroomBytes(ClassOf(mount)) / 4 >> PST_RANGE_SHIFT;
+  return static_cast<std::uint32_t>(std::clamp<std::uint64_t>(ranges, 1, kMaxReadRanges));
+}
+
+std::uint32_t Fetcher::MaxWindowRanges(std::uint32_t mount) const {
+  const std::uint64_t ranges = tier_->HeadroomBytes(ClassOf(mount)) / 4 >> PST_RANGE_SHIFT;
+  return static_cast<std::uint32_t>(std::min<std::uint64_t>(ranges, UINT32_MAX));
+}
+
+// ---- What is wanted ----
+
+void Fetcher::Want(const FileInfo& info, std::uint32_t first, std::uint32_t last, bool prefetch,
+                   std::uint64_t group) {
+  if (info.size == 0) return;
+  last = std::min(last, info.Ranges() - 1);
+  const std::uint32_t max_ranges = MaxReadRanges(info.key.mount);
+  std::shared_ptr<File>* file = nullptr;
+  Flight* open = nullptr;  // of this call; the ranges that follow may join it
+  for (std::uint32_t range = first; range <= last; ++range) {
+    if (file == nullptr) {
+      file = &files_[info.key];
+      if (!*file) *file = std::make_shared<File>(File{info, {}, {}, {}});
+    }
+    if (const auto found = (*file)->ranges.find(range); found != (*file)->ranges.end()) {
+      if (!prefetch && found->second->prefetch) Promote(found->second);
+      open = nullptr;
+      continue;
+    }
+    if (Present(info.key, range)) {
+      open = nullptr;
+      continue;
+    }
+    if (prefetch && open == nullptr && prefetch_.size() >= kMaxQueuedPrefetch) break;
+    if (open == nullptr || open->count >= max_ranges) {
+      auto flight = std::make_unique<Flight>();
+      flight->file = *file;
+      flight->first = range;
+      flight->group = group;
+      flight->prefetch = prefetch;
+      flight->give_up_ns = MonotonicNs() + (*mounts_)[info.key.mount].deadline_ns;
+      open = flight.get();
+      (prefetch ? prefetch_ : demand_).push_back(std::move(flight));
+    }
+    ++open->count;
+    open->bytes += info.RangeBytes(range);
+    (*file)->ranges.emplace(range, open);
+  }
+  if (file != nullptr && (*file)->ranges.empty() && (*file)->waiters.empty()) files_.erase(info.key);
+  Pump();
+}
+
+// Somebody waits now for what was only a guess.
+void Fetcher::Promote(Flight* flight) {
+  for (auto at = prefetch_.begin(); at != prefetch_.end(); ++at) {
+    if (at->get() != flight) continue;
+    flight->prefetch = false;
+    flight->group = 0;
+    demand_.push_back(std::move(*at));
+    prefetch_.erase(at);
+    return;
+  }
+}
+
+void Fetcher::WaitFor(const FileInfo& info, std::uint32_t range, Done done) {
+  if (Present(info.key, range)) return done(0);
+  const auto found = files_.find(info.key);
+  if (found == files_.end() || !found->second->ranges.contains(range)) return done(EIO);
+  std::vector<Done>& waiters = found->second->waiters[range];
+  if (!waiters.empty()) ++stats_.joins;
+  waiters.push_back(std::move(done));
+}
+
+void Fetcher::Mark(const FileKey& key, std::uint32_t range) {
+  if (tier_->ChangeFlags(key.RangeKey(range), PST_ENTRY_READAHEAD, 0)) return;
+  if (const auto found = files_.find(key); found != files_.end()) found->second->marks.insert(range);
+}
+
+void Fetcher::Unmark(const FileKey& key, std::uint32_t range) {
+  (void)tier_->ChangeFlags(key.RangeKey(range), 0, PST_ENTRY_READAHEAD);
+  if (const auto found = files_.find(key); found != files_.end()) found->second->marks.erase(range);
+}
+
+void Fetcher::DropPrefetch(std::uint64_t group) {
+  std::vector<std::unique_ptr<Flight>> dropped;
+  for (auto at = prefetch_.begin(); at != prefetch_.end();) {
+    if ((*at)->group == group) {
+      dropped.push_back(std::move(*at));
+      at = prefetch_.erase(at);
+    } else {
+      ++at;
+    }
+  }
+  for (const auto& flight : dropped) Finish(flight.get(), EIO, {});  // nobody waits: it was not promoted
+}
+
+// ---- What runs ----
+
+void Fetcher::Pump() {
+  if (std::exchange(pumping_, true)) {
+    pump_again_ = true;
+    return;
+  }
+  do {
+    pump_again_ = false;
+    if (PumpQueue(&demand_, options_.inflight_reads, options_.inflight_bytes)) {
+      // Guesses get what the demand leaves, and never more than half.
+      (void)PumpQueue(&prefetch_, options_.inflight_reads / 2, options_.inflight_bytes / 2);
+    }
+  } while (pump_again_);
+  pumping_ = false;
+}
+
+// True if the queue is empty afterwards.
+bool Fetcher::PumpQueue(std::deque<std::unique_ptr<Flight>>* queue, std::uint32_t max_running,
+                        std::uint64_t max_bytes) {
+  while (!queue->empty()) {
+    Flight* next = queue->front().get();
+    if (running_ >= max_running || (running_ > 0 && running_bytes_ + next->bytes > max_bytes)) return false;
+    if (!ReserveAll(next)) {
+      if (next->prefetch || MonotonicNs() >= next->give_up_ns) {
+        const std::unique_ptr<Flight> given_up = std::move(queue->front());
+        queue->pop_front();
+        Finish(given_up.get(), EIO, {});
+        continue;
+      }
+      if (running_ == 0) RetryLater();
+      return false;
+    }
+    std::unique_ptr<Flight> flight = std::move(queue->front());
+    queue->pop_front();
+    StartRead(std::move(flight));
+  }
+  return true;
+}
+
+void Fetcher::RetryLater() {
+  if (retry_timer_ != 0) return;
+  retry_timer_ = loop_->After(kRetryNs, [this] {
+    retry_timer_ = 0;
+    Pump();
+  });
+}
+
+bool Fetcher::ReserveAll(Flight* flight) {
+  const FileInfo& info = flight->file->info;
+  const DataClass data_class = ClassOf(info.key.mount);
+  for (std::uint32_t i = 0; i < flight->count; ++i) {
+    const std::uint32_t range = flight->first + i;
+    const auto space = tier_->Reserve(data_class, info.key.RangeKey(range), info.RangeBytes(range));
+    if (!space) {
+      for (; !flight->spaces.empty(); flight->spaces.pop_back()) tier_->Abandon(flight->spaces.back());
+      return false;
+    }
+    flight->spaces.push_back(*space);
+  }
+  return true;
+}
+
+void Fetcher::StartRead(std::unique_ptr<Flight> flight) {
+  const FileInfo& info = flight->file->info;
+  const Mount& mount = (*mounts_)[info.key.mount];
+  auto call = std::make_unique<ReadCall>();
+  call->name = info.path;
+  call->version = info.token;
+  call->offset = static_cast<std::uint64_t>(flight->first) << PST_RANGE_SHIFT;
+  call->deadline_ns = MonotonicNs() + mount.deadline_ns;
+  call->want_crcs = true;
+  for (const Space& space : flight->spaces) call->buffers.emplace_back(tier_->Bytes(space), space.bytes);
+  ++stats_.fetches;
+  ++running_;
+  running_bytes_ += flight->bytes;
+  calls_->Start<ReadCall>(std::move(call), mount.origin,
+                          [this, flight = std::move(flight)](ReadCall& done) mutable {
+                            ReadDone(std::move(flight), done);
+                          });
+}
+
+int Fetcher::Outcome(const FileInfo& file, const ReadCall& call) {
+  if (!call.ok()) {
+    // The file of an open descriptor that is gone is as changed as one that was replaced.
+    const bool gone = call.error.code == Code::kNotFound || call.error.code == Code::kVersionChanged;
+    return gone ? ESTALE : ErrnoOf(call.error);
+  }
+  const bool same = call.info.version.empty()
+                        ? !file.token.empty()
+                        : VersionOf(file.key.id, call.info.version) == file.key.version;
+  return same ? 0 : ESTALE;
+}
+
+void Fetcher::ReadDone(std::unique_ptr<Flight> flight, ReadCall& call) {
+  --running_;
+  running_bytes_ -= flight->bytes;
+  const int err = Outcome(flight->file->info, call);
+  if (err == ESTALE) version_changed_(flight->file->info.key.mount, flight->file->info.path);
+  Finish(flight.get(), err, call.crcs);
+  Pump();
+}
+
+void Fetcher::Finish(Flight* flight, int err, const std::vector<std::uint32_t>& crcs) {
+  const std::shared_ptr<File> file = flight->file;
+  const FileInfo& info = file->info;
+  std::vector<Done> released;
+  for (std::uint32_t i = 0; i < flight->count; ++i) {
+    const std::uint32_t range = flight->first + i;
+    file->ranges.erase(range);
+    const bool marked = file->marks.erase(range) > 0;
+    if (i < flight->spaces.size()) {
+      if (err == 0) {
+        tier_->Publish(flight->spaces[i], info.key.RangeKey(range), crcs[i],
+                       marked ? PST_ENTRY_READAHEAD : 0u, 0);
+        ++stats_.ranges;
+      } else {
+        tier_->Abandon(flight->spaces[i]);
+      }
+    }
+    if (auto waiting = file->waiters.extract(range); !waiting.empty()) {
+      for (Done& done : waiting.mapped()) released.push_back(std::move(done));
+    }
+  }
+  if (file->ranges.empty() && file->waiters.empty()) {
+    if (const auto found = files_.find(info.key); found != files_.end() && found->second == file) {
+      files_.erase(found);
+    }
+  }
+  for (Done& done : released) done(err);
+}
+
+}  // namespace penstock::cache

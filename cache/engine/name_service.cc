@@ -1,0 +1,513 @@
+#include "cache/engine/name_service.h"
+
+#include <sys/random.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <unordered_set>
+#include <utility>
+
+#include "cache/base/loop.h"
+
+namespace penstock::cache {
+namespace {
+
+constexpr std::size_t kMaxDirectories = 32'768;
+
+std::string_view ParentOf(std::string_view path) {
+  const std::size_t slash = path.rfind('/');
+  return slash == std::string_view::npos ? std::string_view{} : path.substr(0, slash);
+}
+
+std::string Join(std::string_view directory, std::string_view name) {
+  if (directory.empty()) return std::string(name);
+  std::string path;
+  path.reserve(directory.size() + 1 + name.size());
+  path.append(directory).append(1, '/').append(name);
+  return path;
+}
+
+std::uint64_t InodeOf(std::uint32_t mount, pst_key128 id) {
+  const std::uint64_t ino = (id.lo ^ (id.hi >> 7) ^ mount) >> 1;  // positive for those who sign it
+  return ino != 0 ? ino : 1;
+}
+
+pst_key RecordKey(std::uint32_t mount, pst_key128 id, std::uint32_t range) {
+  return {id, 0, PST_NS_FILES | mount, range};
+}
+
+bool ParseNameRecord(std::span<const std::byte> bytes, std::string_view* path, pst_attr* attr) {
+  pst_name_record record;
+  if (bytes.size() < sizeof record) return false;
+  std::memcpy(&record, bytes.data(), sizeof record);
+  if (record.magic != PST_NAME_MAGIC || record.name_len > bytes.size() - sizeof record) return false;
+  *path = {reinterpret_cast<const char*>(bytes.data()) + sizeof record, record.name_len};
+  *attr = record.attr;
+  return true;
+}
+
+}  // namespace
+
+NameService::NameService(const std::vector<Mount>* mounts, Arena* arena, MemoryTier* tier,
+                         OriginCalls* calls, const EngineOptions& options)
+    : mounts_(*mounts),
+      arena_(arena),
+      tier_(tier),
+      calls_(calls),
+      max_listing_bytes_(options.listing_bytes),
+      catalog_(options.catalog_bytes,
+               [this](std::uint32_t mount, const NameEntry& entry) { ChildEvicted(mount, entry); }) {}
+
+std::int64_t NameService::TtlFromNow(std::uint32_t mount) const {
+  const std::int64_t ttl_ns = mounts_[mount].metadata_ttl_ns;
+  const std::int64_t now_ns = MonotonicNs();
+  return ttl_ns >= INT64_MAX - now_ns ? INT64_MAX : now_ns + std::max<std::int64_t>(ttl_ns, 0);
+}
+
+std::int64_t NameService::Deadline(std::uint32_t mount) const {
+  return MonotonicNs() + mounts_[mount].deadline_ns;
+}
+
+std::uint64_t NameService::RandomId() {
+  std::uint64_t id = 0;
+  while (id == 0) {
+    if (getrandom(&id, sizeof id, 0) != static_cast<ssize_t>(sizeof id)) {
+      id = arena_->NextGeneration();  // unique, if not hard to guess
+    }
+  }
+  return id;
+}
+
+// ---- What is known ----
+
+const NameEntry* NameService::Fresh(std::uint32_t mount, const std::string& path) {
+  const NameEntry* entry = catalog_.Find(mount, KeyOf(path), path);
+  return entry != nullptr && entry->expires_ns > MonotonicNs() ? entry : nullptr;
+}
+
+const NameEntry* NameService::OfVersion(std::uint32_t mount, const std::string& path, pst_key128 id,
+                                        std::uint64_t version) {
+  if (const NameEntry* entry = catalog_.Find(mount, id, path)) {
+    return entry->kind == PST_KIND_FILE && entry->version == version ? entry : nullptr;
+  }
+  // Pushed out of the catalog; its record may still be there, without the origin's token.
+  const pst_entry* record = tier_->Find(RecordKey(mount, id, PST_RANGE_NAME));
+  std::string_view name;
+  pst_attr attr;
+  if (record == nullptr || !ParseNameRecord(tier_->BytesOf(*record), &name, &attr)) return nullptr;
+  if (name != path || attr.kind != PST_KIND_FILE || attr.version != version) return nullptr;
+  NameEntry entry;
+  entry.path = path;
+  entry.size = attr.size;
+  entry.version = attr.version;
+  entry.mtime_ns = attr.mtime_ns;
+  entry.kind = attr.kind;
+  return catalog_.Put(mount, id, std::move(entry));
+}
+
+bool NameService::ByKey(std::uint32_t mount, pst_key128 id, std::string* path, pst_attr* attr) {
+  if (const NameEntry* entry = catalog_.FindKey(mount, id)) {
+    *path = entry->path;
+    *attr = AttrOf(mounts_[mount], mount, *entry);
+    return true;
+  }
+  const pst_entry* record = tier_->Find(RecordKey(mount, id, PST_RANGE_NAME));
+  std::string_view name;
+  if (record == nullptr || !ParseNameRecord(tier_->BytesOf(*record), &name, attr)) return false;
+  *path = name;
+  return true;
+}
+
+std::shared_ptr<const Listing> NameService::KnownListing(std::uint32_t mount, const std::string& path) {
+  const Directory* directory = FindDirectory(mount, KeyOf(path), path);
+  return directory != nullptr ? directory->listing : nullptr;
+}
+
+pst_attr NameService::AttrOf(const Mount& mount, std::uint32_t mount_index, const NameEntry& entry) {
+  pst_attr attr{};
+  attr.kind = entry.kind;
+  attr.ino = InodeOf(mount_index, KeyOf(entry.path));
+  attr.err = entry.kind == PST_KIND_ABSENT ? entry.err : 0;
+  if (entry.kind == PST_KIND_ABSENT) return attr;
+  const bool directory = entry.kind == PST_KIND_DIRECTORY;
+  attr.size = directory ? 0 : entry.size;
+  attr.version = directory ? 0 : entry.version;
+  attr.mtime_ns = entry.mtime_ns;
+  attr.nlink = directory ? 2 : 1;
+  attr.mode = (directory ? 0555u : 0444u) | (mount.writable ? 0200u : 0u);
+  return attr;
+}
+
+// The nearest ancestor that is known not to be a directory decides without asking anybody.
+const NameEntry* NameService::KnownByAncestors(std::uint32_t mount, const std::string& path) {
+  for (std::size_t at = path.find('/'); at != std::string::npos; at = path.find('/', at + 1)) {
+    const NameEntry* above = Fresh(mount, path.substr(0, at));
+    if (above == nullptr || above->kind == PST_KIND_DIRECTORY) continue;
+    return PutAbsent(mount, path, above->kind == PST_KIND_FILE ? ENOTDIR : above->err);
+  }
+  return nullptr;
+}
+
+// ---- Asking ----
+
+void NameService::Resolve(std::uint32_t mount, const std::string& path, NameDone done) {
+  if (const NameEntry* entry = Fresh(mount, path)) return done(0, entry);
+  if (path.empty()) {  // the mount itself is there, whatever the origin says
+    NameEntry root;
+    root.kind = PST_KIND_DIRECTORY;
+    root.expires_ns = INT64_MAX;
+    return done(0, Put(mount, std::move(root)));
+  }
+  if (const NameEntry* entry = KnownByAncestors(mount, path)) return done(0, entry);
+  const std::string parent(ParentOf(path));
+  const Directory* directory = FindDirectory(mount, KeyOf(parent), parent);
+  if (directory == nullptr || directory->known == Known::kNothing ||
+      directory->expires_ns <= MonotonicNs()) {
+    return AskParent(mount, path, std::move(done));
+  }
+  const bool decided = directory->known == Known::kAll && !directory->lost_child &&
+                       catalog_.Find(mount, KeyOf(path), path) == nullptr;
+  if (decided) return done(0, PutAbsent(mount, path, ENOENT));
+  AskStat(mount, path, std::move(done));
+}
+
+void NameService::AskParent(std::uint32_t mount, const std::string& path, NameDone done) {
+  const std::string parent(ParentOf(path));
+  ListFlight* flight = StartList(mount, parent);
+  if (!flight->first_page) return AskStat(mount, path, std::move(done));  // a long one is under way
+  flight->first_waiters.push_back([this, mount, path, done = std::move(done)](int err) mutable {
+    AfterList(mount, path, err, std::move(done));
+  });
+}
+
+void NameService::AfterList(std::uint32_t mount, const std::string& path, int err, NameDone done) {
+  const std::string parent(ParentOf(path));
+  if (err == 0) {
+    const Directory* directory = FindDirectory(mount, KeyOf(parent), parent);
+    const NameEntry* entry = catalog_.Find(mount, KeyOf(path), path);
+    // By the listing's own time, so that a ttl of zero ends too.
+    if (entry != nullptr && directory != nullptr && entry->expires_ns >= directory->expires_ns) {
+      return done(0, entry);
+    }
+    if (directory != nullptr && directory->known == Known::kAll && !directory->lost_child) {
+      return done(0, PutAbsent(mount, path, ENOENT));
+    }
+    return AskStat(mount, path, std::move(done));
+  }
+  if (err == EACCES) return AskStat(mount, path, std::move(done));  // may read, may not list
+  if (err != ENOENT && err != ENOTDIR) return done(err, nullptr);
+  if (parent.empty()) return done(0, PutAbsent(mount, path, ENOENT));
+  // The parent is missing, or a file.
+  Resolve(mount, parent, [this, mount, path, done = std::move(done)](int error, const NameEntry* above) mutable {
+    if (error != 0) return done(error, nullptr);
+    const int absent = above->kind == PST_KIND_FILE     ? ENOTDIR
+                       : above->kind == PST_KIND_ABSENT ? above->err
+                                                        : ENOENT;
+    done(0, PutAbsent(mount, path, absent));
+  });
+}
+
+void NameService::AskStat(std::uint32_t mount, const std::string& path, NameDone done) {
+  const CatalogKey key{mount, KeyOf(path)};
+  std::vector<NameDone>& waiters = stats_[key];
+  waiters.push_back(std::move(done));
+  if (waiters.size() > 1) return;
+  auto call = std::make_unique<StatCall>();
+  call->name = path;
+  call->deadline_ns = Deadline(mount);
+  const std::int64_t expires_ns = TtlFromNow(mount);
+  calls_->Start<StatCall>(
+      std::move(call), mounts_[mount].origin, [this, key, path, expires_ns](StatCall& stat) {
+        auto node = stats_.extract(key);
+        if (node.empty()) return;
+        const int err = stat.ok() ? 0 : ErrnoOf(stat.error);
+        const NameEntry* entry = nullptr;
+        if (err == 0) entry = PutInfo(key.mount, path, stat.info, expires_ns);
+        if (err == ENOENT || err == ENOTDIR) entry = PutAbsent(key.mount, path, err);
+        if (entry == nullptr) {
+          for (NameDone& waiter : node.mapped()) waiter(err, nullptr);
+          return;
+        }
+        const NameEntry copy = *entry;  // a waiter may put others
+        for (NameDone& waiter : node.mapped()) waiter(0, &copy);
+      });
+}
+
+// ---- Listings ----
+
+void NameService::List(std::uint32_t mount, const std::string& path, ListDone done) {
+  const pst_key128 id = KeyOf(path);
+  const Directory* directory = FindDirectory(mount, id, path);
+  if (directory != nullptr && directory->listing && directory->expires_ns > MonotonicNs()) {
+    const std::shared_ptr<Listing> listing = directory->listing;
+    PublishListing(mount, id, *listing, directory->expires_ns);
+    return done(0, listing);
+  }
+  const NameEntry* entry = Fresh(mount, path);
+  if (entry == nullptr) entry = KnownByAncestors(mount, path);
+  if (entry != nullptr && entry->kind == PST_KIND_FILE) return done(ENOTDIR, nullptr);
+  if (entry != nullptr && entry->kind == PST_KIND_ABSENT) return done(entry->err, nullptr);
+  StartList(mount, path)->whole_waiters.push_back([this, mount, path, id, done = std::move(done)](
+                                                      int err, std::shared_ptr<const Listing> listing) mutable {
+    if (err != ENOENT && err != ENOTDIR) return done(err, std::move(listing));
+    Resolve(mount, path, [this, mount, path, id, done = std::move(done)](int error, const NameEntry* what) mutable {
+      if (error != 0) return done(error, nullptr);
+      if (what->kind == PST_KIND_FILE) return done(ENOTDIR, nullptr);
+      if (what->kind == PST_KIND_ABSENT) return done(what->err, nullptr);
+      // A directory by name only (the root of an empty container): nothing is in it.
+      auto empty = std::make_shared<Listing>(ListingBuilder{}.Finish(RandomId()));
+      PublishListing(mount, id, *empty, TtlFromNow(mount));
+      done(0, std::move(empty));
+    });
+  });
+}
+
+NameService::ListFlight* NameService::StartList(std::uint32_t mount, const std::string& path) {
+  const pst_key128 id = KeyOf(path);
+  std::unique_ptr<ListFlight>& flight = lists_[{mount, id}];
+  if (flight) return flight.get();
+  flight = std::make_unique<ListFlight>();
+  flight->mount = mount;
+  flight->path = path;
+  flight->expires_ns = TtlFromNow(mount);
+  ListFlight* started = flight.get();
+  DirectoryFor(mount, id, path).lost_child = false;
+  AskPage(mount, id, "");
+  return started;
+}
+
+void NameService::AskPage(std::uint32_t mount, pst_key128 id, std::string marker) {
+  auto call = std::make_unique<ListCall>();
+  call->directory = lists_[{mount, id}]->path;
+  call->marker = std::move(marker);
+  call->deadline_ns = Deadline(mount);
+  calls_->Start<ListCall>(std::move(call), mounts_[mount].origin,
+                          [this, mount, id](ListCall& done) { PageDone(mount, id, done); });
+}
+
+void NameService::PageDone(std::uint32_t mount, pst_key128 id, ListCall& call) {
+  const auto found = lists_.find({mount, id});
+  if (found == lists_.end()) return;
+  ListFlight* flight = found->second.get();
+  if (!call.ok()) return EndList(mount, id, ErrnoOf(call.error), nullptr);
+  for (const origin::ObjectInfo& info : call.entries) {
+    std::string path = Join(flight->path, info.name);
+    if (path.size() >= PST_PATH_MAX) continue;
+    const NameEntry* child = PutInfo(mount, std::move(path), info, flight->expires_ns);
+    flight->builder.Add(info.name, InodeOf(mount, KeyOf(child->path)),
+                        static_cast<std::uint8_t>(child->kind));
+  }
+  const bool last = call.next_marker.empty();
+  if (flight->first_page) {
+    Directory& directory = DirectoryFor(mount, id, flight->path);
+    directory.known = last ? Known::kAll : Known::kSome;
+    directory.expires_ns = flight->expires_ns;
+  }
+  if (last) return EndList(mount, id, 0, FinishListing(flight));
+  if (flight->builder.Full()) return EndList(mount, id, ENOMEM, nullptr);
+  flight->first_page = false;
+  auto waiters = std::exchange(flight->first_waiters, {});
+  for (auto& waiter : waiters) waiter(0);
+  // A waiter may have asked for the whole meanwhile.
+  const auto again = lists_.find({mount, id});
+  if (again == lists_.end()) return;
+  if (again->second->whole_waiters.empty()) {
+    lists_.erase(again);
+    return;
+  }
+  AskPage(mount, id, std::move(call.next_marker));
+}
+
+std::shared_ptr<Listing> NameService::FinishListing(ListFlight* flight) {
+  const pst_key128 id = KeyOf(flight->path);
+  auto listing = std::make_shared<Listing>(flight->builder.Finish(RandomId()));
+  Directory& directory = DirectoryFor(flight->mount, id, flight->path);
+  directory.known = Known::kAll;
+  directory.expires_ns = flight->expires_ns;
+  if (directory.listing) {
+    // Unchanged content keeps its id, so that readers in the middle of it go on.
+    if (directory.listing->SameContent(*listing)) listing->SetId(directory.listing->id());
+    kept_bytes_ -= directory.listing->bytes().size();
+    std::erase(kept_listings_, CatalogKey{flight->mount, id});
+  }
+  kept_listings_.push_back({flight->mount, id});
+  directory.listing = listing;
+  kept_bytes_ += listing->bytes().size();
+  KeepListings();
+  PublishListing(flight->mount, id, *listing, flight->expires_ns);
+  return listing;
+}
+
+// The newest is kept whatever its size: somebody is about to read it.
+void NameService::KeepListings() {
+  while (kept_bytes_ > max_listing_bytes_ && kept_listings_.size() > 1) {
+    const auto found = directories_.find(kept_listings_.front());
+    kept_listings_.pop_front();
+    if (found == directories_.end() || !found->second.listing) continue;
+    kept_bytes_ -= found->second.listing->bytes().size();
+    found->second.listing.reset();
+  }
+}
+
+void NameService::EndList(std::uint32_t mount, pst_key128 id, int err, std::shared_ptr<Listing> listing) {
+  auto node = lists_.extract({mount, id});
+  if (node.empty()) return;
+  const std::unique_ptr<ListFlight> flight = std::move(node.mapped());
+  for (auto& waiter : flight->first_waiters) waiter(err);
+  for (ListDone& waiter : flight->whole_waiters) waiter(err, listing);
+}
+
+void NameService::PublishListing(std::uint32_t mount, pst_key128 id, const Listing& listing,
+                                 std::int64_t expires_ns) {
+  const std::uint32_t expires_ds = arena_->ExpiresDs(expires_ns);
+  for (std::uint32_t page = 0; page < listing.pages() && page <= PST_LISTING_PAGES_MAX; ++page) {
+    const pst_key key = RecordKey(mount, id, PST_RANGE_LISTING + page);
+    const std::span<const std::byte> bytes = listing.Page(page);
+    if (const pst_entry* old = tier_->Find(key)) {
+      const std::span<const std::byte> there = tier_->BytesOf(*old);
+      if (there.size() == bytes.size() && std::memcmp(there.data(), bytes.data(), bytes.size()) == 0) {
+        if (old->expires_ds != expires_ds) (void)tier_->SetExpiry(key, expires_ds);
+        continue;
+      }
+    }
+    (void)tier_->PublishRecord(key, bytes, expires_ds);  // without room the slow lane serves it
+  }
+}
+
+// ---- Learning ----
+
+const NameEntry* NameService::PutInfo(std::uint32_t mount, std::string path, const origin::ObjectInfo& info,
+                                      std::int64_t expires_ns) {
+  NameEntry entry;
+  entry.path = std::move(path);
+  entry.kind = info.kind == origin::ObjectKind::kDirectory ? PST_KIND_DIRECTORY : PST_KIND_FILE;
+  entry.mtime_ns = info.mtime_ns;
+  entry.expires_ns = expires_ns;
+  if (entry.kind == PST_KIND_FILE) {
+    entry.size = std::min<std::uint64_t>(info.size, PST_MAX_FILE_BYTES);
+    entry.token = info.version;
+    entry.version = VersionOf(KeyOf(entry.path), info.version);
+  }
+  return Put(mount, std::move(entry));
+}
+
+const NameEntry* NameService::PutAbsent(std::uint32_t mount, const std::string& path, int err) {
+  NameEntry entry;
+  entry.path = path;
+  entry.kind = PST_KIND_ABSENT;
+  entry.err = err;
+  entry.expires_ns = TtlFromNow(mount);
+  return Put(mount, std::move(entry));
+}
+
+const NameEntry* NameService::Put(std::uint32_t mount, NameEntry entry) {
+  const pst_key128 id = KeyOf(entry.path);
+  const NameEntry* old = catalog_.Find(mount, id, entry.path);
+  const bool same = old != nullptr && old->SameContent(entry);
+  const NameEntry* put = catalog_.Put(mount, id, std::move(entry));
+  const pst_key key = RecordKey(mount, id, PST_RANGE_NAME);
+  if (!same || !tier_->SetExpiry(key, arena_->ExpiresDs(put->expires_ns))) Publish(mount, *put);
+  return put;
+}
+
+void NameService::Publish(std::uint32_t mount, const NameEntry& entry) {
+  const pst_key128 id = KeyOf(entry.path);
+  const pst_key key = RecordKey(mount, id, PST_RANGE_NAME);
+  alignas(8) std::byte bytes[PST_NAME_RECORD_MAX];
+  pst_name_record record{};
+  record.magic = PST_NAME_MAGIC;
+  record.name_len = static_cast<std::uint32_t>(entry.path.size());
+  record.attr = AttrOf(mounts_[mount], mount, entry);
+  std::memcpy(bytes, &record, sizeof record);
+  std::memcpy(bytes + sizeof record, entry.path.data(), entry.path.size());
+  const std::size_t size = sizeof record + entry.path.size();
+  const std::uint32_t expires_ds = arena_->ExpiresDs(entry.expires_ns);
+  if (const pst_entry* old = tier_->Find(key)) {
+    const std::span<const std::byte> there = tier_->BytesOf(*old);
+    if (there.size() == size && std::memcmp(there.data(), bytes, size) == 0) {
+      if (old->expires_ds != expires_ds) (void)tier_->SetExpiry(key, expires_ds);
+      return;
+    }
+  }
+  // Without room an old answer must not stay: then there is none, and readers ask.
+  if (!tier_->PublishRecord(key, std::span(bytes, size), expires_ds)) tier_->Erase(key);
+}
+
+// ---- Forgetting ----
+
+void NameService::Forget(std::uint32_t mount, const std::string& path) {
+  const pst_key128 id = KeyOf(path);
+  const std::string parent(ParentOf(path));
+  catalog_.Erase(mount, id);
+  tier_->Erase(RecordKey(mount, id, PST_RANGE_NAME));
+  if (Directory* directory = FindDirectory(mount, KeyOf(parent), parent)) directory->lost_child = true;
+}
+
+void NameService::ForgetBelow(std::uint32_t mount, std::string_view path) {
+  const std::string parent(ParentOf(path));
+  const pst_key128 parent_id = KeyOf(parent);
+  std::unordered_set<CatalogKey, CatalogKeyHash> doomed_ids{{mount, parent_id}};
+  catalog_.EraseBelow(mount, path);
+  for (auto& [key, directory] : directories_) {
+    if (key.mount != mount || !(IsBelow(directory.path, path) || directory.path == parent)) continue;
+    doomed_ids.insert(key);
+    directory.known = Known::kNothing;
+    directory.expires_ns = 0;
+  }
+  const std::uint32_t ns = PST_NS_FILES | mount;
+  tier_->EraseRecords([&](const pst_key& key, std::span<const std::byte> bytes) {
+    std::string_view name;
+    pst_attr attr;
+    if (key.ns != ns || key.range != PST_RANGE_NAME || !ParseNameRecord(bytes, &name, &attr)) return false;
+    if (!IsBelow(name, path)) return false;
+    doomed_ids.insert({mount, key.id});
+    return true;
+  });
+  tier_->EraseRecords([&](const pst_key& key, std::span<const std::byte>) {
+    return key.ns == ns && key.range >= PST_RANGE_LISTING &&
+           (path.empty() || doomed_ids.contains({mount, key.id}));
+  });
+}
+
+// ---- Directories ----
+
+NameService::Directory* NameService::FindDirectory(std::uint32_t mount, pst_key128 id,
+                                                   const std::string& path) {
+  const auto found = directories_.find({mount, id});
+  return found != directories_.end() && found->second.path == path ? &found->second : nullptr;
+}
+
+NameService::Directory& NameService::DirectoryFor(std::uint32_t mount, pst_key128 id,
+                                                  const std::string& path) {
+  const CatalogKey key{mount, id};
+  const auto [at, added] = directories_.try_emplace(key);
+  if (!added) return at->second;
+  at->second.path = path;
+  directory_order_.push_back(key);
+  for (std::size_t looks = directory_order_.size();
+       directories_.size() > kMaxDirectories && looks > 1; --looks) {
+    const CatalogKey oldest = directory_order_.front();
+    directory_order_.pop_front();
+    const auto found = directories_.find(oldest);
+    if (found == directories_.end()) continue;
+    if (lists_.contains(oldest) || oldest == key) {
+      directory_order_.push_back(oldest);
+      continue;
+    }
+    if (found->second.listing) {
+      kept_bytes_ -= found->second.listing->bytes().size();
+      std::erase(kept_listings_, oldest);
+    }
+    directories_.erase(found);
+  }
+  return directories_.find(key)->second;
+}
+
+// Its parent can no longer say "all my children are in the catalog".
+void NameService::ChildEvicted(std::uint32_t mount, const NameEntry& entry) {
+  const std::string parent(ParentOf(entry.path));
+  if (Directory* directory = FindDirectory(mount, KeyOf(parent), parent)) directory->lost_child = true;
+}
+
+}  // namespace penstock::cache

@@ -1,0 +1,115 @@
+// Names: answers "what is this path" from the catalog, else from one listing of its parent, else from the
+// origin's Stat, and publishes what it learns as name records and listing pages.
+//
+// Concurrent questions about one directory share one List, those about one name one Stat. A listing
+// whose first page is the whole decides about every child, absent ones included; of a larger directory
+// only the names asked for are looked up.
+//
+// Thread safety: the core thread only. Callbacks may run before the call returns, and must cope with what
+// they waited for having ended otherwise (a deadline): the service knows no deadlines but its own.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+#include "cache/engine/catalog.h"
+#include "cache/engine/engine.h"
+#include "cache/engine/listing.h"
+#include "cache/engine/origin_calls.h"
+#include "cache/memory/memory_tier.h"
+
+namespace penstock::cache {
+
+class NameService {
+ public:
+  // err 0: `entry` is fresh (kind ABSENT with entry->err for a name that is not there). Else the origin
+  // gave no answer: an errno, entry null.
+  using NameDone = std::move_only_function<void(int err, const NameEntry* entry)>;
+  // err 0: the listing, published.
+  using ListDone = std::move_only_function<void(int err, std::shared_ptr<const Listing> listing)>;
+
+  NameService(const std::vector<Mount>* mounts, Arena* arena, MemoryTier* tier, OriginCalls* calls,
+              const EngineOptions& options);
+
+  void Resolve(std::uint32_t mount, const std::string& path, NameDone done);
+  void List(std::uint32_t mount, const std::string& path, ListDone done);
+
+  // What is known without asking: fresh entries only / any entry of that version.
+  const NameEntry* Fresh(std::uint32_t mount, const std::string& path);
+  const NameEntry* OfVersion(std::uint32_t mount, const std::string& path, pst_key128 id,
+                             std::uint64_t version);
+  // By key: path and attributes, from the catalog or a name record. False if nothing is known.
+  bool ByKey(std::uint32_t mount, pst_key128 id, std::string* path, pst_attr* attr);
+  // The listing of a directory if it is known and kept; fresh or not.
+  std::shared_ptr<const Listing> KnownListing(std::uint32_t mount, const std::string& path);
+
+  // Puts the name's record (back) into the index.
+  void Publish(std::uint32_t mount, const NameEntry& entry);
+  void Forget(std::uint32_t mount, const std::string& path);       // one name: its version changed
+  void ForgetBelow(std::uint32_t mount, std::string_view path);
+
+  static pst_attr AttrOf(const Mount& mount, std::uint32_t mount_index, const NameEntry& entry);
+  std::size_t waiting() const { return lists_.size() + stats_.size(); }
+
+ private:
+  enum class Known : std::uint8_t { kNothing, kSome, kAll };
+  struct Directory {
+    std::string path;
+    Known known = Known::kNothing;       // about its children, until expires_ns
+    std::int64_t expires_ns = 0;
+    bool lost_child = false;             // the catalog has dropped one since the listing began
+    std::shared_ptr<Listing> listing;    // the last whole one, while it is kept
+  };
+  struct ListFlight {
+    std::uint32_t mount = 0;
+    std::string path;
+    ListingBuilder builder;
+    std::int64_t expires_ns = 0;
+    bool first_page = true;
+    std::vector<std::move_only_function<void(int)>> first_waiters;  // the first page decides
+    std::vector<ListDone> whole_waiters;
+  };
+
+  void AskParent(std::uint32_t mount, const std::string& path, NameDone done);
+  void AfterList(std::uint32_t mount, const std::string& path, int err, NameDone done);
+  void AskStat(std::uint32_t mount, const std::string& path, NameDone done);
+  ListFlight* StartList(std::uint32_t mount, const std::string& path);
+  void AskPage(std::uint32_t mount, pst_key128 id, std::string marker);
+  void PageDone(std::uint32_t mount, pst_key128 id, ListCall& call);
+  void EndList(std::uint32_t mount, pst_key128 id, int err, std::shared_ptr<Listing> listing);
+  std::shared_ptr<Listing> FinishListing(ListFlight* flight);
+  void PublishListing(std::uint32_t mount, pst_key128 id, const Listing& listing, std::int64_t expires_ns);
+  const NameEntry* PutInfo(std::uint32_t mount, std::string path, const origin::ObjectInfo& info,
+                           std::int64_t expires_ns);
+  const NameEntry* PutAbsent(std::uint32_t mount, const std::string& path, int err);
+  const NameEntry* Put(std::uint32_t mount, NameEntry entry);
+  const NameEntry* KnownByAncestors(std::uint32_t mount, const std::string& path);
+  Directory* FindDirectory(std::uint32_t mount, pst_key128 id, const std::string& path);
+  Directory& DirectoryFor(std::uint32_t mount, pst_key128 id, const std::string& path);
+  void KeepListings();
+  void ChildEvicted(std::uint32_t mount, const NameEntry& entry);
+  std::int64_t TtlFromNow(std::uint32_t mount) const;
+  std::int64_t Deadline(std::uint32_t mount) const;
+  std::uint64_t RandomId();
+
+  const std::vector<Mount>& mounts_;
+  Arena* arena_;
+  MemoryTier* tier_;
+  OriginCalls* calls_;
+  std::uint64_t max_listing_bytes_;
+  Catalog catalog_;
+  std::unordered_map<CatalogKey, Directory, CatalogKeyHash> directories_;
+  std::deque<CatalogKey> directory_order_;
+  std::deque<CatalogKey> kept_listings_;           // oldest first
+  std::uint64_t kept_bytes_ = 0;
+  std::unordered_map<CatalogKey, std::unique_ptr<ListFlight>, CatalogKeyHash> lists_;
+  std::unordered_map<CatalogKey, std::vector<NameDone>, CatalogKeyHash> stats_;
+};
+
+}  // namespace penstock::cache

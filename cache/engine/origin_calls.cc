@@ -1,0 +1,109 @@
+#include "cache/engine/origin_calls.h"
+
+#include <tbb/parallel_for.h>
+
+#include <utility>
+
+#include "cache/base/loop.h"
+#include "transport/base/crc32c.h"
+
+namespace penstock::cache {
+namespace {
+
+// Below this the checksum takes less time than waking another thread.
+constexpr std::uint64_t kInlineCrcBytes = 256 * 1024;
+
+}  // namespace
+
+void ReadCall::ComputeCrcs() {
+  crcs.resize(buffers.size());
+  if (BytesToCheck() <= kInlineCrcBytes) {
+    for (std::size_t i = 0; i < buffers.size(); ++i) crcs[i] = Crc32c(buffers[i]);
+    return;
+  }
+  tbb::parallel_for(std::size_t{0}, buffers.size(),
+                    [this](std::size_t i) { crcs[i] = Crc32c(buffers[i]); });
+}
+
+std::uint64_t ReadCall::BytesToCheck() const {
+  if (!want_crcs || !ok()) return 0;
+  std::uint64_t bytes = 0;
+  for (const auto& buffer : buffers) bytes += buffer.size();
+  return bytes;
+}
+
+OriginCalls::OriginCalls(Loop* loop, unsigned cpus)
+    : loop_(loop), inbox_(std::make_shared<Inbox>()), workers_(static_cast<int>(cpus > 0 ? cpus : 1), 0) {
+  inbox_->owner = this;
+}
+
+OriginCalls::~OriginCalls() {
+  inbox_->owner = nullptr;
+  for (auto& [call, running] : running_) Cancel(call);
+  std::unique_lock lock(inbox_->mutex);
+  inbox_->empty.wait(lock, [this] { return inbox_->outside == 0; });
+}
+
+void OriginCalls::Begin(std::unique_ptr<OriginCall> call, origin::Origin* origin,
+                        std::move_only_function<void()> finished) {
+  OriginCall* raw = call.get();
+  raw->owner = this;
+  raw->origin = origin;
+  raw->op()->done = &OriginCalls::Done;
+  raw->op()->user = raw;
+  running_.emplace(raw, Running{std::move(call), std::move(finished)});
+  {
+    const std::lock_guard lock(inbox_->mutex);
+    ++inbox_->outside;
+  }
+  raw->Start();
+}
+
+// On a thread of the origin, or inside Start().
+void OriginCalls::Done(origin::Op* op) {
+  auto* call = static_cast<OriginCall*>(op->user);
+  const std::uint64_t bytes = call->BytesToCheck();
+  if (bytes > kInlineCrcBytes) {
+    call->owner->workers_.enqueue([call] {
+      call->ComputeCrcs();
+      call->owner->Deliver(call);
+    });
+    return;
+  }
+  if (bytes > 0) call->ComputeCrcs();
+  call->owner->Deliver(call);
+}
+
+void OriginCalls::Deliver(OriginCall* call) {
+  const std::shared_ptr<Inbox> inbox = inbox_;
+  bool post = false;
+  {
+    const std::lock_guard lock(inbox->mutex);
+    inbox->finished.push_back(call);
+    post = !std::exchange(inbox->posted, true);
+  }
+  if (post) {
+    loop_->Post([inbox] {
+      if (inbox->owner != nullptr) inbox->owner->Drain();
+    });
+  }
+  // Last: from here on the owner may end, and the loop with it.
+  const std::lock_guard lock(inbox->mutex);
+  if (--inbox->outside == 0) inbox->empty.notify_all();
+}
+
+void OriginCalls::Drain() {
+  const std::shared_ptr<Inbox> inbox = inbox_;
+  std::vector<OriginCall*> finished;
+  {
+    const std::lock_guard lock(inbox->mutex);
+    finished.swap(inbox->finished);
+    inbox->posted = false;
+  }
+  for (OriginCall* call : finished) {
+    auto node = running_.extract(call);
+    if (!node.empty()) node.mapped().finished();
+  }
+}
+
+}  // namespace penstock::cache
