@@ -218,7 +218,11 @@ Result<int> ReopenReadOnly(int fd) {
 Result<ObjectFiles> CreateMemoryFile(const ObjectHeader& header) {
   ObjectFiles files;
   files.header = header;
-  files.data.Reset(::memfd_create("penstock-object", MFD_CLOEXEC | MFD_ALLOW_SEALING));
+  Fd made(::memfd_create("penstock-object", MFD_CLOEXEC | MFD_ALLOW_SEALING));
+  if (!made.valid()) return FailErrno("making an object in memory");
+  // Opened once more: the kernel does not count memfd_create's own descriptor as a writer, and so
+  // refuses the lease that HasReaders() asks for.
+  files.data.Reset(::open(Self(made.get()).c_str(), O_RDWR | O_CLOEXEC));
   if (!files.data.valid()) return FailErrno("making an object in memory");
   if (::ftruncate(files.data.get(), static_cast<off_t>(header.size)) != 0 ||
       ::fcntl(files.data.get(), F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW) != 0 ||
