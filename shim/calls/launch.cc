@@ -1,0 +1,154 @@
+#include "shim/calls/launch.h"
+
+#include <elf.h>
+#include <fcntl.h>
+#include <link.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/sendfile.h>
+#include <sys/stat.h>
+#include <sys/xattr.h>
+#include <unistd.h>
+
+#include "shim/core/raw.h"
+#include "shim/core/serve.h"
+
+namespace penstock {
+namespace {
+
+constexpr size_t kHeadBytes = 4096;
+
+// Copies a word of a "#!" line. Where it ended.
+const char* Word(const char* at, const char* end, bool to_line_end, char* to, size_t capacity) {
+  while (at < end && (*at == ' ' || *at == '\t')) ++at;
+  const char* start = at;
+  while (at < end && *at != '\n' && *at != '\0' && (to_line_end || (*at != ' ' && *at != '\t'))) ++at;
+  size_t len = static_cast<size_t>(at - start);
+  while (len > 0 && (start[len - 1] == ' ' || start[len - 1] == '\t')) --len;
+  if (len >= capacity) len = capacity - 1;
+  memcpy(to, start, len);
+  to[len] = '\0';
+  return at;
+}
+
+TargetKind KindOfElf(const char* head, size_t bytes) {
+  ElfW(Ehdr) header;
+  if (bytes < sizeof header) return TargetKind::kUnknown;
+  memcpy(&header, head, sizeof header);
+  if (header.e_ident[EI_CLASS] != (sizeof(void*) == 8 ? ELFCLASS64 : ELFCLASS32)) return TargetKind::kDeaf;
+  for (unsigned i = 0; i < header.e_phnum; ++i) {
+    ElfW(Phdr) segment;
+    size_t at = header.e_phoff + static_cast<size_t>(i) * header.e_phentsize;
+    if (at + sizeof segment > bytes || at < header.e_phoff) return TargetKind::kDynamic;  // too far to see
+    memcpy(&segment, head + at, sizeof segment);
+    if (segment.p_type == PT_INTERP) return TargetKind::kDynamic;
+  }
+  return TargetKind::kDeaf;
+}
+
+void Inspect(const char* head, size_t bytes, Target* out) {
+  if (bytes >= 2 && head[0] == '#' && head[1] == '!') {
+    const char* end = head + (bytes < 256 ? bytes : 256);
+    const char* at = Word(head + 2, end, false, out->interpreter, sizeof out->interpreter);
+    Word(at, end, true, out->argument, sizeof out->argument);
+    if (out->interpreter[0] != '\0') out->kind = TargetKind::kScript;
+  } else if (bytes >= SELFMAG && memcmp(head, ELFMAG, SELFMAG) == 0) {
+    out->kind = KindOfElf(head, bytes);
+  }
+}
+
+// The copy of a program that nobody may execute where its file lies.
+int CopyToMemory(int fd) {
+  constexpr unsigned kExecutable = 0x10;  // MFD_EXEC, unknown to older kernels
+  int copy = static_cast<int>(Raw(SYS_memfd_create, "program", MFD_CLOEXEC | kExecutable));
+  if (copy == -EINVAL) copy = static_cast<int>(Raw(SYS_memfd_create, "program", MFD_CLOEXEC));
+  if (copy < 0) return copy;
+  PstFdForget(copy);
+  off_t at = 0;
+  for (;;) {
+    ssize_t n = sendfile(copy, fd, &at, 1u << 30);
+    if (n == 0) break;
+    if (n < 0) {
+      int err = errno;
+      Raw(SYS_close, copy);
+      return -err;
+    }
+  }
+  // Open for writing it could not be executed: keep a read-only descriptor of it.
+  char path[32];
+  ProcFdPath(copy, path);
+  int result = static_cast<int>(Raw(SYS_openat, AT_FDCWD, path, O_RDONLY | O_CLOEXEC));
+  Raw(SYS_close, copy);
+  if (result >= 0) PstFdForget(result);
+  return result;
+}
+
+}  // namespace
+
+void ProcFdPath(int fd, char* to) {
+  char digits[16];
+  int count = 0;
+  do {
+    digits[count++] = static_cast<char>('0' + fd % 10);
+    fd /= 10;
+  } while (fd != 0);
+  to = stpcpy(to, "/proc/self/fd/");
+  while (count > 0) *to++ = digits[--count];
+  *to = '\0';
+}
+
+void InspectFd(int fd, Target* out) {
+  char head[kHeadBytes];
+  ssize_t n = pread(fd, head, sizeof head, 0);
+  if (n > 0) Inspect(head, static_cast<size_t>(n), out);
+}
+
+TargetKind InspectPath(int dirfd, const char* path) {
+  Target target;
+  for (int depth = 0; depth <= kMaxScriptDepth; ++depth) {
+    int fd = static_cast<int>(Raw(SYS_openat, depth == 0 ? dirfd : AT_FDCWD, path, O_RDONLY | O_CLOEXEC));
+    if (fd < 0) return fd == -EACCES ? TargetKind::kDeaf : TargetKind::kUnknown;
+    char head[kHeadBytes];
+    struct stat st = {};
+    long n = Raw(SYS_pread64, fd, head, sizeof head, 0);
+    bool privileged = Raw(SYS_fstat, fd, &st) == 0 && (st.st_mode & (S_ISUID | S_ISGID)) != 0;
+    if (!privileged) privileged = Raw(SYS_fgetxattr, fd, "security.capability", nullptr, 0) > 0;
+    Raw(SYS_close, fd);
+    target = {};
+    if (n > 0) Inspect(head, static_cast<size_t>(n), &target);
+    if (target.kind != TargetKind::kScript) return privileged ? TargetKind::kDeaf : target.kind;
+    path = target.interpreter;
+  }
+  return TargetKind::kUnknown;
+}
+
+void MakeOpenFilesReal(bool all) {
+  KeepErrno keep;
+  for (uint32_t fd = 0; fd < g_fd_high; ++fd) {
+    if (PstFdKindOf(static_cast<int>(fd)) != kFdFile) continue;
+    long flags = Raw(SYS_fcntl, fd, F_GETFD);
+    if (flags < 0 || (!all && (flags & FD_CLOEXEC) != 0)) continue;
+    PstMaterialize(static_cast<int>(fd));
+  }
+}
+
+int OpenProgram(const Route& route, Target* target) {
+  pst_attr attr;
+  int err = PstLookup(route, &attr);
+  if (err != 0) return -err;
+  if (attr.kind != PST_KIND_FILE) return -EACCES;
+  err = PstCheckAccess(route.view->mounts[route.mount], attr, X_OK);
+  if (err != 0) return -err;
+  int fd = PstOpenRoute(route, O_RDONLY | O_CLOEXEC, 0);
+  if (fd < 0) return fd;
+  InspectFd(fd, target);
+  if (target->kind == TargetKind::kScript) {
+    close(fd);
+    return 0;
+  }
+  int copy = MakeReal(fd) != 0 ? -errno : CopyToMemory(fd);
+  close(fd);
+  return copy;
+}
+
+}  // namespace penstock

@@ -1,0 +1,98 @@
+// fork and its kin. What a child shares with its parent is in core/process.h; here are the calls.
+
+#include <sched.h>
+#include <stdarg.h>
+#include <unistd.h>
+
+#include "shim/calls/support.h"
+#include "shim/core/process.h"
+#include "shim/core/raw.h"
+
+namespace penstock {
+namespace {
+
+template <class Call>
+pid_t ForkAround(Call call) {
+  if (PST_LIKELY(!g_config.active)) return call();
+  PstBeforeFork();
+  pid_t pid = call();
+  if (pid == 0) {
+    KeepErrno keep;
+    PstAfterForkChild();
+  }
+  return pid;
+}
+
+// vfork of a covered program is a fork whose parent waits, as vfork's does, until the child has executed
+// another program or is gone. (Sharing memory as well would need a table of numbers of the child's own.)
+PST_COLD pid_t ForkAsVfork() {
+  int ends[2];
+  bool waits = Raw(SYS_pipe2, ends, O_CLOEXEC) == 0;
+  if (waits) {
+    // Out of the way of the numbers that the child expects.
+    long high = Raw(SYS_fcntl, ends[1], F_DUPFD_CLOEXEC, 512);
+    if (high >= 0) {
+      Raw(SYS_close, ends[1]);
+      ends[1] = static_cast<int>(high);
+    }
+  }
+  pid_t pid = fork();
+  if (!waits) return pid;
+  KeepErrno keep;
+  if (pid == 0) {
+    Raw(SYS_close, ends[0]);
+    return 0;
+  }
+  Raw(SYS_close, ends[1]);
+  char nothing;
+  while (pid > 0 && Raw(SYS_read, ends[0], &nothing, 1) == -EINTR) {
+  }
+  Raw(SYS_close, ends[0]);
+  return pid;
+}
+
+struct CloneStart {
+  int (*function)(void*);
+  void* argument;
+};
+
+int StartClone(void* data) {
+  auto start = *static_cast<CloneStart*>(data);
+  PstAfterForkChild();
+  return start.function(start.argument);
+}
+
+}  // namespace
+}  // namespace penstock
+
+using namespace penstock;
+
+PST_EXPORT pid_t fork(void) {
+  return ForkAround([] { return real.fork(); });
+}
+
+PST_EXPORT pid_t _Fork(void) {
+  return ForkAround([] { return real._Fork(); });
+}
+
+// Without configuration this must be a jump to libc's vfork, with nothing of ours left on the stack that
+// parent and child would both return through: a tail call, at every optimisation level.
+PST_EXPORT __attribute__((optimize("O2", "omit-frame-pointer"))) pid_t vfork(void) {
+  if (PST_UNLIKELY(g_config.active)) return ForkAsVfork();
+  return real.vfork();
+}
+
+PST_EXPORT int clone(int (*function)(void*), void* stack, int flags, void* argument, ...) {
+  va_list list;
+  va_start(list, argument);
+  auto* parent = va_arg(list, pid_t*);
+  void* tls = va_arg(list, void*);
+  auto* child = va_arg(list, pid_t*);
+  va_end(list);
+  // Threads and children that share memory stay as they are: the tables are theirs too.
+  if (PST_LIKELY(!g_config.active) || (flags & CLONE_VM) != 0)
+    return real.clone(function, stack, flags, argument, parent, tls, child);
+  CloneStart start = {function, argument};  // the child has its own copy of this frame
+  PstBeforeFork();
+  return real.clone(StartClone, stack, flags, &start, parent, tls, child);
+}
