@@ -9,6 +9,7 @@
 
 #include "shim/calls/support.h"
 #include "shim/core/client.h"
+#include "shim/core/raw.h"
 #include "shim/core/serve.h"
 
 // libaio's control block, as the kernel defines it.
@@ -27,7 +28,6 @@ struct iocb {
 namespace penstock {
 namespace {
 
-constexpr uint16_t kIocbRead = 0;
 constexpr size_t kBounceBytes = 32 << 10;   // on the stack of a foreign thread
 constexpr size_t kSendMax = 0x7ffff000;     // the kernel's own limit for one call
 
@@ -36,7 +36,7 @@ void WillNeed(int fd, uint64_t offset, uint64_t bytes) {
   FdEntry entry;
   char path[kFdPathBytes];
   if (!PstFdSnapshot(fd, &entry) || entry.kind == kFdDirectory || offset >= entry.size) return;
-  int path_len = PstFdPath(fd, entry, path);
+  int path_len = PstFdPathOrAsk(fd, entry, path);
   if (path_len < 0) return;
   Ask ask;
   ask.op = PST_OP_FETCH;
@@ -103,9 +103,35 @@ PST_COLD ssize_t SendCovered(int out, int in, off_t* offset, size_t count) {
   return static_cast<ssize_t>(total);
 }
 
+// Maps a covered file: through a descriptor of its own, of which only the mapped range must be there. The
+// number stays as it is, so a large file is not filled for a mapping of its first page.
+PST_COLD void* MapCovered(void* at, size_t bytes, int protection, int flags, int fd, off_t offset) {
+  FdEntry entry;
+  char path[kFdPathBytes];
+  if (!PstFdSnapshot(fd, &entry) || entry.kind != kFdFile)
+    return real.mmap(at, bytes, protection, flags, fd, offset);
+  int map_fd = -1, err = EACCES;
+  if ((entry.flags & O_PATH) != 0) {
+    err = EBADF;
+  } else if ((protection & PROT_WRITE) == 0 || (flags & MAP_TYPE) == MAP_PRIVATE) {
+    int len = PstFdPathOrAsk(fd, entry, path);
+    err = len < 0 ? -len
+                  : PstMaterializeEntry(entry, path, static_cast<uint32_t>(len),
+                                        static_cast<uint64_t>(offset), bytes, true, &map_fd);
+  }
+  if (err != 0) {
+    errno = err;
+    return MAP_FAILED;
+  }
+  void* mapped = real.mmap(at, bytes, protection, flags, map_fd, offset);
+  KeepErrno keep;
+  real.close(map_fd);
+  return mapped;
+}
+
 int MakeAioReal(const struct aiocb* control) {
   if (control == nullptr || control->aio_offset < 0) return 0;
-  return MakeReal(control->aio_fildes, static_cast<uint64_t>(control->aio_offset), control->aio_nbytes);
+  return MakeReal(control->aio_fildes);
 }
 
 }  // namespace
@@ -115,15 +141,14 @@ using namespace penstock;
 
 PST_EXPORT void* mmap(void* at, size_t bytes, int protection, int flags, int fd, off_t offset) {
   if (PST_UNLIKELY(fd >= 0) && (flags & MAP_ANONYMOUS) == 0 && offset >= 0 &&
-      MakeReal(fd, static_cast<uint64_t>(offset), bytes) != 0)
-    return MAP_FAILED;
+      PST_UNLIKELY(PstFdKindOf(fd) == kFdFile))
+    return MapCovered(at, bytes, protection, flags, fd, offset);
   return real.mmap(at, bytes, protection, flags, fd, offset);
 }
 
 PST_EXPORT ssize_t sendfile(int out, int in, off_t* offset, size_t count) {
   FdKind kind = PstFdKindOf(in);
   if (PST_UNLIKELY(kind == kFdFile)) return SendCovered(out, in, offset, count);
-  if (PST_UNLIKELY(kind == kFdMaterialized) && MakeReal(in) != 0) return -1;
   return real.sendfile(out, in, offset, count);
 }
 
@@ -196,9 +221,7 @@ PST_EXPORT int io_submit(struct io_context* context, long count, struct iocb** l
     const struct iocb* one = list[i];
     if (PstFdKindOf(static_cast<int>(one->fd)) == kFdNone) continue;
     KeepErrno keep;  // libaio returns its errors
-    bool read = one->opcode == kIocbRead && one->offset >= 0;
-    int err = read ? MakeReal(static_cast<int>(one->fd), static_cast<uint64_t>(one->offset), one->bytes)
-                   : MakeReal(static_cast<int>(one->fd));
+    int err = MakeReal(static_cast<int>(one->fd));
     if (err != 0 && i == 0) return -errno;
     if (err != 0) count = i;
   }
