@@ -12,6 +12,7 @@
 #include "shim/calls/kept_env.h"
 #include "shim/calls/launch.h"
 #include "shim/core/process.h"
+#include "shim/core/serve.h"
 
 extern "C" char** environ;
 
@@ -165,7 +166,7 @@ PST_EXPORT int fexecve(int fd, char* const* argv, char* const* envp) {
   FdEntry entry;
   char rel[kFdPathBytes];
   if (IsCovered(PstFdKindOf(fd)) && PstFdSnapshot(fd, &entry)) {
-    int len = PstFdPath(fd, entry, rel);
+    int len = PstFdPathOrAsk(fd, entry, rel);
     const View* view = PstView();
     if (len < 0 || view == nullptr || entry.mount >= view->mount_count) return PstFail(EBADF);
     char full[PST_PATH_MAX + PST_MOUNT_PATH_MAX];

@@ -10,6 +10,7 @@
 #include "shim/calls/support.h"
 #include "shim/core/client.h"
 #include "shim/core/raw.h"
+#include "shim/core/serve.h"
 #include "shim/core/slots.h"
 
 namespace penstock {
@@ -69,7 +70,7 @@ int NameOfFd(int fd, char* to) {
   FdEntry entry;
   char path[kFdPathBytes];
   if (!IsCovered(PstFdKindOf(fd)) || !PstFdSnapshot(fd, &entry)) return -1;
-  int len = PstFdPath(fd, entry, path);
+  int len = PstFdPathOrAsk(fd, entry, path);
   const View* view = PstView();
   if (len < 0 || view == nullptr || entry.mount >= view->mount_count) return -1;
   return static_cast<int>(PstFullPath(view, entry.mount, path, static_cast<uint32_t>(len), to));
