@@ -55,7 +55,7 @@ readelf -VW "$library" | grep -q 'Version definition section' && fail "exports c
 undefined=$(nm -D --undefined-only "$library" | awk '{ sub(/@.*/, "", $2); print $2 }')
 for name in $undefined; do
   case $name in
-    __cxa_*|_Unwind_*|__gxx_*|_ZSt*|_Zn*|_Zd*|__tls_get_addr|pthread_create|malloc|calloc|abort|exit|printf)
+    __cxa_*|_Unwind_*|__gxx_*|_ZSt*|_Zn*|_Zd*|__tls_get_addr|pthread_create|abort|exit|_exit|printf)
       [ "$name" = __cxa_finalize ] || fail "imports $name" ;;
   esac
 done
