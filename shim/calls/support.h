@@ -30,10 +30,9 @@ inline bool IsCovered(FdKind kind) {
 }
 
 // Makes a covered number real, so that the kernel can do what the call wants. 0, or -1 with errno.
-inline int MakeReal(int fd, uint64_t offset = 0, uint64_t length = 0) {
-  FdKind kind = PstFdKindOf(fd);
-  if (PST_LIKELY(kind != kFdFile && kind != kFdMaterialized)) return 0;
-  int err = PstMaterialize(fd, offset, length);
+inline int MakeReal(int fd) {
+  if (PST_LIKELY(PstFdKindOf(fd) != kFdFile)) return 0;
+  int err = PstMaterialize(fd);
   return err == 0 ? 0 : PstFail(err);
 }
 

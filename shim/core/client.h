@@ -107,10 +107,22 @@ PST_INLINE pst_counters* PstCounters() {
 PST_INLINE void PstCount(uint64_t pst_counters::*field, uint64_t n = 1) {
   pst_counters* line = PstCounters();
   if (PST_UNLIKELY(line == nullptr)) return;
-  if (PST_LIKELY(t_line <= PST_COUNTER_LINES && g_next_line <= PST_COUNTER_LINES)) {
+  if (PST_LIKELY(g_next_line <= PST_COUNTER_LINES)) {
     __atomic_store_n(&(line->*field), (line->*field) + n, __ATOMIC_RELAXED);
   } else {
     __atomic_fetch_add(&(line->*field), n, __ATOMIC_RELAXED);
+  }
+}
+
+// One read call: counted in one go, since both fields share the line.
+PST_INLINE void PstCountRead(pst_counters* line, bool missed, uint64_t bytes) {
+  uint64_t* calls = missed ? &line->misses : &line->hits_memory;
+  if (PST_LIKELY(g_next_line <= PST_COUNTER_LINES)) {
+    __atomic_store_n(calls, *calls + 1, __ATOMIC_RELAXED);
+    __atomic_store_n(&line->bytes_memory, line->bytes_memory + bytes, __ATOMIC_RELAXED);
+  } else {
+    __atomic_fetch_add(calls, 1, __ATOMIC_RELAXED);
+    __atomic_fetch_add(&line->bytes_memory, bytes, __ATOMIC_RELAXED);
   }
 }
 

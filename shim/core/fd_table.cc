@@ -1,5 +1,7 @@
 #include "shim/core/fd_table.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
@@ -14,7 +16,6 @@ alignas(64) uint8_t g_fd_kind[kMaxFds];
 FdEntry* g_fd_entries;
 uint32_t g_fd_count;
 uint32_t g_fd_high;
-__thread FdOverlay* t_vfork_overlay;
 
 namespace {
 
@@ -38,8 +39,9 @@ uint32_t BeginWrite(FdEntry* entry) {
                                     __ATOMIC_RELAXED)) {
       break;
     }
+    if (spin > 100) Raw(SYS_sched_yield);
     // A writer that a signal handler interrupted on this very thread cannot go on: take over.
-    if (spin >= 1'000'000) {
+    if (spin >= 200'000) {
       __atomic_store_n(&entry->seq, seq | 1u, __ATOMIC_RELAXED);
       seq &= ~1u;
       break;
@@ -72,36 +74,6 @@ void RaiseHigh(int fd) {
   }
 }
 
-FdOverlay::Change* OverlayFind(FdOverlay* overlay, int fd) {
-  for (uint32_t i = 0; i < overlay->count; ++i)
-    if (overlay->changes[i].fd == fd) return &overlay->changes[i];
-  return nullptr;
-}
-
-// Null when the overlay is full: the child then sees no covered file there, which is loud (EBADF).
-FdOverlay::Change* OverlayAdd(FdOverlay* overlay, int fd) {
-  FdOverlay::Change* change = OverlayFind(overlay, fd);
-  if (change != nullptr) return change;
-  if (overlay->count == FdOverlay::kCapacity) return nullptr;
-  change = &overlay->changes[overlay->count++];
-  change->fd = fd;
-  change->path_fd = -1;
-  change->entry = {};
-  return change;
-}
-
-PST_COLD void OverlaySet(int fd, const FdEntry& entry, int path_fd) {
-  FdOverlay::Change* change = OverlayAdd(t_vfork_overlay, fd);
-  if (change == nullptr) return;
-  change->entry = entry;
-  change->entry.seq = 0;
-  change->path_fd = path_fd;
-  if (g_fd_kind[fd] == kFdNone) {
-    __atomic_store_n(&g_fd_kind[fd], (uint8_t)kFdOverlay, __ATOMIC_RELEASE);
-    RaiseHigh(fd);
-  }
-}
-
 }  // namespace
 
 bool PstFdTableInit() {
@@ -129,24 +101,8 @@ bool PstFdTableInit() {
 
 uint32_t PstForkEpoch() { return __atomic_load_n(&g_client.epoch, __ATOMIC_RELAXED); }
 
-FdKind PstFdKindSlow(int fd) {
-  if (t_vfork_overlay != nullptr) {
-    const FdOverlay::Change* change = OverlayFind(t_vfork_overlay, fd);
-    if (change != nullptr) return (FdKind)change->entry.kind;
-  }
-  uint8_t kind = __atomic_load_n(&g_fd_kind[fd], __ATOMIC_ACQUIRE);
-  return kind == kFdOverlay ? kFdNone : (FdKind)kind;
-}
-
 bool PstFdSnapshot(int fd, FdEntry* out) {
   if ((unsigned)fd >= g_fd_count || PstFdKindOf(fd) == kFdNone) return false;
-  if (PST_UNLIKELY(t_vfork_overlay != nullptr)) {
-    const FdOverlay::Change* change = OverlayFind(t_vfork_overlay, fd);
-    if (change != nullptr) {
-      *out = change->entry;
-      return true;
-    }
-  }
   const auto* words = (const uint64_t*)(const void*)&g_fd_entries[fd];
   auto* to = (uint64_t*)(void*)out;
   for (int spin = 0; spin < 1000; ++spin) {
@@ -162,18 +118,10 @@ bool PstFdSnapshot(int fd, FdEntry* out) {
 
 int PstFdPath(int fd, const FdEntry& entry, char* to) {
   if ((unsigned)fd >= g_fd_count || entry.path_len >= kFdPathBytes) return -1;
-  int area = fd;
-  if (PST_UNLIKELY(t_vfork_overlay != nullptr)) {
-    const FdOverlay::Change* change = OverlayFind(t_vfork_overlay, fd);
-    if (change != nullptr) area = change->path_fd;
-    if (area < 0) return -1;
-  }
-  memcpy(to, PathArea(area), entry.path_len);
+  memcpy(to, PathArea(fd), entry.path_len);
   to[entry.path_len] = 0;
   __atomic_thread_fence(__ATOMIC_ACQUIRE);
-  if (PST_UNLIKELY(area != fd)) return (int)entry.path_len;
-  if (t_vfork_overlay == nullptr && __atomic_load_n(&g_fd_entries[fd].seq, __ATOMIC_RELAXED) != entry.seq)
-    return -1;
+  if (__atomic_load_n(&g_fd_entries[fd].seq, __ATOMIC_RELAXED) != entry.seq) return -1;
   return (int)entry.path_len;
 }
 
@@ -181,13 +129,6 @@ void PstFdSet(int fd, const FdEntry& entry, const char* path, uint32_t path_len)
   if ((unsigned)fd >= g_fd_count) return;
   FdEntry stored = entry;
   stored.path_len = path_len;
-  if (PST_UNLIKELY(t_vfork_overlay != nullptr)) {
-    // The path's place is free as long as the parent has nothing on this number.
-    bool free = g_fd_kind[fd] == kFdNone || g_fd_kind[fd] == kFdOverlay;
-    if (free) memcpy(PathArea(fd), path, path_len);
-    OverlaySet(fd, stored, free ? fd : -1);
-    return;
-  }
   if (PST_UNLIKELY(g_fd_kind[fd] != kFdNone)) PstFdForgetSlow(fd);
   FdEntry* target = &g_fd_entries[fd];
   uint32_t seq = BeginWrite(target);
@@ -198,16 +139,24 @@ void PstFdSet(int fd, const FdEntry& entry, const char* path, uint32_t path_len)
   __atomic_store_n(&g_fd_kind[fd], stored.kind, __ATOMIC_RELEASE);
 }
 
+void PstFdRefine(int fd, const FdEntry& entry, const char* path, uint32_t path_len) {
+  if ((unsigned)fd >= g_fd_count || path_len >= kFdPathBytes) return;
+  FdEntry* target = &g_fd_entries[fd];
+  uint32_t seq = BeginWrite(target);
+  if (seq == entry.seq) {
+    FdEntry stored = entry;
+    if (path_len > 0) {
+      stored.path_len = path_len;
+      memcpy(PathArea(fd), path, path_len);
+    }
+    StoreFields(target, stored);
+  }
+  EndWrite(target, seq);
+}
+
 FdDropped PstFdDrop(int fd) {
   FdDropped dropped = {kFdNone, kNoWarm, PST_NO_SLOT, 0, 0};
   if ((unsigned)fd >= g_fd_count || PstFdKindOf(fd) == kFdNone) return dropped;
-  if (PST_UNLIKELY(t_vfork_overlay != nullptr)) {
-    dropped.kind = PstFdKindOf(fd);
-    OverlayAdd(t_vfork_overlay, fd);
-    FdOverlay::Change* change = OverlayFind(t_vfork_overlay, fd);
-    if (change != nullptr) change->entry.kind = kFdNone;
-    return dropped;
-  }
   FdEntry* entry = &g_fd_entries[fd];
   uint32_t seq = BeginWrite(entry);
   if (entry->kind != kFdNone && g_fd_kind[fd] != kFdNone) {
@@ -225,11 +174,6 @@ void PstFdDropped(const FdDropped& dropped) {
 
 void PstFdRestore(int fd, const FdEntry& entry, const FdDropped& dropped) {
   if (dropped.kind == kFdNone || (unsigned)fd >= g_fd_count) return;
-  if (t_vfork_overlay != nullptr) {
-    FdOverlay::Change* change = OverlayFind(t_vfork_overlay, fd);
-    if (change != nullptr) change->entry = entry;
-    return;
-  }
   FdEntry* target = &g_fd_entries[fd];
   uint32_t seq = BeginWrite(target);
   StoreFields(target, entry);  // the path's bytes are still there
@@ -248,13 +192,26 @@ void PstFdForgetSlow(int fd) {
   if (dropped.slot != PST_NO_SLOT) PstFdDropped(dropped);
 }
 
+int PstFdBecomeReal(int fd, const FdEntry& entry, int real) {
+  long flags = Raw(SYS_fcntl, fd, F_GETFD);
+  int cloexec = flags > 0 && (flags & FD_CLOEXEC) != 0 ? O_CLOEXEC : 0;
+  FdEntry* target = &g_fd_entries[fd];
+  uint32_t seq = BeginWrite(target);
+  long done = -EAGAIN;
+  if (seq == entry.seq && target->kind == kFdFile) {
+    done = Raw(SYS_dup3, real, fd, cloexec);
+    if (done >= 0) {
+      __atomic_store_n(&target->kind, (uint8_t)kFdMaterialized, __ATOMIC_RELAXED);
+      __atomic_store_n(&g_fd_kind[fd], (uint8_t)kFdMaterialized, __ATOMIC_RELEASE);
+    }
+  }
+  EndWrite(target, seq);
+  Raw(SYS_close, real);
+  return done < 0 ? (int)-done : 0;
+}
+
 void PstFdDup(int from, const FdEntry& entry, int to) {
   if ((unsigned)to >= g_fd_count) return;
-  if (PST_UNLIKELY(t_vfork_overlay != nullptr)) {
-    const FdOverlay::Change* change = OverlayFind(t_vfork_overlay, from);
-    OverlaySet(to, entry, change != nullptr ? change->path_fd : from);
-    return;
-  }
   if (entry.slot != PST_NO_SLOT) PstSlotAddRef(entry.slot);
   char path[kFdPathBytes];
   int len = PstFdPath(from, entry, path);
@@ -268,14 +225,6 @@ int PstFdNext(unsigned first, unsigned last) {
     if (g_fd_kind[fd] != kFdNone && PstFdKindOf((int)fd) != kFdNone) return (int)fd;
   }
   return -1;
-}
-
-void PstFdOverlayEnd(FdOverlay* overlay) {
-  for (uint32_t i = 0; i < overlay->count; ++i) {
-    uint8_t* kind = &g_fd_kind[overlay->changes[i].fd];
-    if (*kind == kFdOverlay) __atomic_store_n(kind, (uint8_t)kFdNone, __ATOMIC_RELEASE);
-  }
-  overlay->count = 0;
 }
 
 }  // namespace penstock

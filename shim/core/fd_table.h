@@ -11,9 +11,7 @@
 // Slots: an entry of kind file owns one reference to its open-file slot (counted per process, dup adds
 // one). The last PstFdDrop hands the slot back after the kernel close: see FdDropped.
 //
-// vfork: a child that shares its parent's memory has a descriptor table of its own. While it runs,
-// t_vfork_overlay points to its changes, and every function here goes there instead (slots and counts
-// stay untouched). Only this thread sees the overlay.
+// A vfork child would share this table with its parent: the vfork hook forks instead.
 //
 // Thread safety: all functions from any thread and from signal handlers; no lock, no allocation.
 #pragma once
@@ -37,7 +35,6 @@ enum FdKind : uint8_t {
   kFdMaterialized = 3,  // real fd of the object's file: the kernel serves it, we only dress up stat
   kFdOwn = 4,           // the library's own: the program has no business with it
   kFdAncestor = 5,      // real directory above a mount: relative paths through it can be covered
-  kFdOverlay = 6,       // known only to a vfork child's overlay; nothing to everybody else
 };
 
 struct alignas(64) FdEntry {
@@ -78,16 +75,10 @@ bool PstFdTableInit();
 // whose epoch is another one may be held by another process.
 uint32_t PstForkEpoch();
 
-struct FdOverlay;
-extern __thread FdOverlay* t_vfork_overlay;
-
-// Kind of a number as this thread sees it. Not covered: one compare, one load.
-PST_COLD FdKind PstFdKindSlow(int fd);
+// Kind of a number. Not covered: one compare, one load.
 PST_INLINE FdKind PstFdKindOf(int fd) {
   if (PST_UNLIKELY((unsigned)fd >= kMaxFds)) return kFdNone;
   uint8_t kind = __atomic_load_n(&g_fd_kind[fd], __ATOMIC_ACQUIRE);
-  if (PST_LIKELY(kind == kFdNone)) return kFdNone;
-  if (PST_UNLIKELY(t_vfork_overlay != nullptr || kind == kFdOverlay)) return PstFdKindSlow(fd);
   return (FdKind)kind;
 }
 
@@ -95,14 +86,15 @@ PST_INLINE FdKind PstFdKindOf(int fd) {
 // number is not ours any more. Hot.
 PST_INLINE bool PstFdHot(int fd, FdEntry* out) {
   const auto* words = (const uint64_t*)(const void*)&g_fd_entries[fd];
-  auto* to = (uint64_t*)(void*)out;
+  uint64_t line[8];
   for (int spin = 0; spin < 64; ++spin) {
-    uint64_t first = __atomic_load_n(&words[0], __ATOMIC_ACQUIRE);
-    to[0] = first;
-    for (int i = 1; i < 8; ++i) to[i] = __atomic_load_n(&words[i], __ATOMIC_RELAXED);
+    line[0] = __atomic_load_n(&words[0], __ATOMIC_ACQUIRE);
+    for (int i = 1; i < 8; ++i) line[i] = __atomic_load_n(&words[i], __ATOMIC_RELAXED);
     __atomic_thread_fence(__ATOMIC_ACQUIRE);
-    if (PST_LIKELY((first & 1u) == 0 && __atomic_load_n(&words[0], __ATOMIC_RELAXED) == first))
+    if (PST_LIKELY((line[0] & 1u) == 0 && __atomic_load_n(&words[0], __ATOMIC_RELAXED) == line[0])) {
+      __builtin_memcpy((void*)out, line, sizeof line);
       return out->kind != kFdNone;
+    }
   }
   return false;
 }
@@ -117,6 +109,9 @@ int PstFdPath(int fd, const FdEntry& entry, char* to);
 // Publishes an entry for a number that the kernel has just given to this thread. `entry.seq` is ignored,
 // `path` must be shorter than kFdPathBytes. Takes over the caller's reference to entry.slot.
 void PstFdSet(int fd, const FdEntry& entry, const char* path, uint32_t path_len);
+
+// Stores what was learnt about a number (a changed snapshot and its path), unless it is another file by now.
+void PstFdRefine(int fd, const FdEntry& entry, const char* path, uint32_t path_len);
 
 // First half of closing or replacing a number: clears the entry. Call it before the kernel call, and
 // FdDropped after it (even if the kernel call failed with anything but EBADF the number is gone on
@@ -143,6 +138,11 @@ PST_INLINE void PstFdForget(int fd) {
   if ((unsigned)fd < kMaxFds && PST_UNLIKELY(g_fd_kind[fd] != kFdNone)) PstFdForgetSlow(fd);
 }
 
+// Puts `real` (an fd, which is closed in any case) onto number `fd` with dup3, if the number still is what
+// `entry` (a snapshot) says, and makes its entry kFdMaterialized. The entry is held while the kernel works, so
+// that nobody else can be given the number meanwhile. 0, or a positive errno; EAGAIN: it is another file now.
+int PstFdBecomeReal(int fd, const FdEntry& entry, int real);
+
 // dup: makes `to`, which the kernel has just made a duplicate of `from`, another number of the same open
 // file. `entry` is a snapshot of `from` taken BEFORE the kernel call. Adds a reference to the slot.
 void PstFdDup(int from, const FdEntry& entry, int to);
@@ -153,19 +153,5 @@ int PstFdNext(unsigned first, unsigned last);
 
 // Marks all open slots as shared (slot->shared) and starts a new epoch: before fork, vfork and exec.
 void PstFdShareAll();
-
-// vfork (the child's thread calls these; `overlay` lives on its parent's stack).
-struct FdOverlay {
-  static constexpr uint32_t kCapacity = 64;
-  struct Change {
-    int fd;
-    int path_fd;           // whose path area holds the path, or -1
-    FdEntry entry;         // kind kFdNone: closed
-  };
-  uint32_t count;
-  Change changes[kCapacity];
-};
-// Ends the overlay in the parent's thread (after vfork returned there): t_vfork_overlay must be null again.
-void PstFdOverlayEnd(FdOverlay* overlay);
 
 }  // namespace penstock

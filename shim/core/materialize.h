@@ -19,10 +19,10 @@
 
 namespace penstock {
 
-// Materialises number `fd` so that [offset, offset + length) can be read natively (length 0: the whole
-// file). 0, or a positive errno (ENOSPC: larger than the NVMe tier; EIO; ESTALE). If it is a real fd
-// already, only the range is awaited. Directories and other kinds: 0, nothing to do.
-int PstMaterialize(int fd, uint64_t offset, uint64_t length);
+// Makes number `fd` a real fd of the whole file: once it is native, reads anywhere must find their bytes.
+// (mmap, which knows its range, maps another fd: PstMaterializeEntry.) 0, or a positive errno (ENOSPC: larger
+// than the NVMe tier; EIO; ESTALE). Real fds, directories and other kinds: 0, nothing to do.
+int PstMaterialize(int fd);
 
 // A real fd of a routed file version without any slot: *fd_out is new, with an offset of its own.
 int PstMaterializeEntry(const FdEntry& entry, const char* path, uint32_t path_len, uint64_t offset,

@@ -24,6 +24,9 @@ void PstFillStat(const Mount& mount, const FdEntry& entry, struct stat* out);
 // A virtual directory above a mount that is not on disk.
 void PstFillVirtualStat(const char* path, uint32_t len, struct stat* out);
 
+// An inherited number knows its slot only: asks the sidecar for the rest of what fstat shows, once.
+void PstCompleteEntry(int fd, FdEntry* entry);
+
 // 0 or a positive errno for access(2) of a file or directory of a read-only mount.
 int PstCheckAccess(const Mount& mount, const pst_attr& attr, int mode);
 

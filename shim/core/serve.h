@@ -28,8 +28,33 @@ ssize_t PstReadAt(int fd, const FdEntry& entry, void* to, size_t count, uint64_t
 // materialised meanwhile and now has a real fd: call the kernel.
 ssize_t PstRead(int fd, const FdEntry& entry, void* to, size_t count, bool* native);
 
+// readv(): as PstRead, but the bytes of the claimed range are read by `fill(offset, count)`, which returns
+// how many it got or -errno.
+template <class Fill>
+ssize_t PstReadVector(int fd, const FdEntry& entry, size_t count, bool* native, Fill fill);
+
+// Claims at most `count` bytes at the shared offset. The number claimed and *offset, 0 at the end; *native
+// as in PstRead; -errno.
+ssize_t PstClaim(int fd, const FdEntry& entry, size_t count, uint64_t* offset, bool* native);
+// Gives back what could not be read of a claim.
+void PstUnclaim(const FdEntry& entry, uint64_t offset, size_t claimed, ssize_t got);
+
+template <class Fill>
+ssize_t PstReadVector(int fd, const FdEntry& entry, size_t count, bool* native, Fill fill) {
+  uint64_t offset = 0;
+  ssize_t claimed = PstClaim(fd, entry, count, &offset, native);
+  if (claimed <= 0) return claimed;
+  ssize_t got = fill(offset, (size_t)claimed);
+  if (got < claimed) PstUnclaim(entry, offset, (size_t)claimed, got);
+  return got;
+}
+
 // lseek() on a covered file; the new offset or -errno. *native as above.
 int64_t PstSeek(int fd, const FdEntry& entry, int64_t offset, int whence, bool* native);
+
+// The path of a number relative to its mount, NUL-terminated, into `to` (kFdPathBytes): from the table, or, for
+// an inherited number, from the sidecar. Length, or -errno.
+int PstFdPathOrAsk(int fd, const FdEntry& entry, char* to);
 
 // The current offset without moving it, or -errno.
 int64_t PstTell(const FdEntry& entry);

@@ -200,7 +200,7 @@ void PstSlotInherited(uint32_t slot) { PstSlotAddRef(slot); }
 
 void PstSlotClosed(const FdDropped& dropped) {
   uint32_t slot = dropped.slot;
-  if (slot >= PST_OPEN_FILE_SLOTS || t_vfork_overlay != nullptr) return;
+  if (slot >= PST_OPEN_FILE_SLOTS) return;
   uint16_t left = __atomic_load_n(&g_refs[slot], __ATOMIC_RELAXED);
   if (PST_LIKELY(left == 1)) {
     // Nobody else in this process knows the slot, so nobody else counts.
@@ -268,7 +268,7 @@ void PstWarmGone(int fd) {
 
 void PstFdShareAll() {
   const View* view = PstView();
-  if (view == nullptr || t_vfork_overlay != nullptr) return;
+  if (view == nullptr) return;
   bool any = false;
   for (int fd = PstFdNext(0, kMaxFds - 1); fd >= 0; fd = PstFdNext((unsigned)fd + 1, kMaxFds - 1)) {
     FdEntry entry;

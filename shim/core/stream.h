@@ -36,5 +36,6 @@ void PstStreamSeek(Stream* stream, long where);
 long PstStreamTell(Stream* stream);
 int PstStreamFd(Stream* stream);          // -errno on failure
 int PstStreamClose(Stream* stream);       // 0 or -errno
+void PstStreamDetach(Stream* stream);     // ends it and leaves its number open
 
 }  // namespace penstock

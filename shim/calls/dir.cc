@@ -1,0 +1,258 @@
+// Directory streams: opendir and its kin. Streams of ours are told by their address (core/stream.h).
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "shim/calls/support.h"
+#include "shim/core/links.h"
+#include "shim/core/raw.h"
+#include "shim/core/stream.h"
+
+namespace penstock {
+namespace {
+
+DIR* Shown(Stream* stream, int err) {
+  if (PST_LIKELY(stream != nullptr)) return reinterpret_cast<DIR*>(stream);
+  errno = err;
+  return nullptr;
+}
+
+// Opens a stream on a routed name. Null with *ours false: libc's turn.
+DIR* OpenRouted(const Route& route, bool* ours) {
+  int err = route.err;
+  *ours = true;
+  if (PST_LIKELY(route.cover == Cover::kMount)) {
+    Stream* stream = PstStreamOpen(route, &err);
+    return Shown(stream, err);
+  }
+  if (route.cover == Cover::kError) return Shown(nullptr, err);
+  KeepErrno keep;
+  struct stat info;
+  if (real.stat(route.full, &info) == 0) {
+    *ours = false;
+    return nullptr;
+  }
+  Stream* stream = PstStreamOpenVirtual(route.full, &err);
+  return Shown(stream, err);
+}
+
+PST_INLINE DIR* OpenCovered(int dirfd, const char* path, bool* ours) {
+  *ours = false;
+  if (!PstMayCover(dirfd, path)) return nullptr;
+  PathBuffer buffer;
+  Route route;
+  if (PST_UNLIKELY(PstRoute(dirfd, path, &buffer, &route) == Cover::kNone)) return nullptr;
+  return OpenRouted(route, ours);
+}
+
+PST_COLD DIR* OpenThroughLinks(int dirfd, const char* path) {
+  if (errno != ENOENT || !g_config.active) return nullptr;
+  LinkedPath linked;
+  Route route;
+  bool ours;
+  if (!PstRouteThroughLinks(dirfd, path, true, &linked, &route)) return nullptr;
+  return OpenRouted(route, &ours);
+}
+
+void CopyEntry(struct dirent* to, const struct dirent* from) {
+  memcpy(to, from, from->d_reclen < sizeof *to ? from->d_reclen : sizeof *to);
+}
+
+struct Names {
+  struct dirent** list = nullptr;
+  size_t count = 0;
+  size_t room = 0;
+};
+
+void FreeNames(Names* names) {
+  for (size_t i = 0; i < names->count; ++i) free(names->list[i]);
+  free(names->list);
+}
+
+bool AddName(Names* names, const struct dirent* entry) {
+  if (names->count == names->room) {
+    size_t room = names->room != 0 ? names->room * 2 : 16;
+    auto* list = static_cast<struct dirent**>(realloc(names->list, room * sizeof(struct dirent*)));
+    if (list == nullptr) return false;
+    names->list = list;
+    names->room = room;
+  }
+  auto* copy = static_cast<struct dirent*>(malloc(sizeof(struct dirent)));
+  if (copy == nullptr) return false;
+  CopyEntry(copy, entry);
+  names->list[names->count++] = copy;
+  return true;
+}
+
+using Filter = int (*)(const struct dirent*);
+using Compare = int (*)(const struct dirent**, const struct dirent**);
+
+int ScanStream(DIR* dir, struct dirent*** out, Filter filter, Compare compare) {
+  Names names;
+  int err = 0;
+  auto* stream = reinterpret_cast<Stream*>(dir);
+  int saved = errno;
+  while (auto* entry = reinterpret_cast<struct dirent*>(PstStreamNext(stream, &err))) {
+    if (filter != nullptr && filter(entry) == 0) continue;
+    if (AddName(&names, entry)) continue;
+    err = ENOMEM;
+    break;
+  }
+  PstStreamClose(stream);
+  if (err != 0) {
+    FreeNames(&names);
+    return PstFail(err);
+  }
+  if (compare != nullptr && names.count > 1)
+    qsort(names.list, names.count, sizeof names.list[0],
+          reinterpret_cast<int (*)(const void*, const void*)>(reinterpret_cast<void*>(compare)));
+  errno = saved;
+  *out = names.list;
+  return static_cast<int>(names.count);
+}
+
+// One record for getdents64 on a covered directory's number; 0 if it does not fit.
+size_t PutRecord(char* to, size_t room, const struct dirent64* entry) {
+  size_t bytes = entry->d_reclen;
+  if (bytes > room) return 0;
+  memcpy(to, entry, bytes);
+  return bytes;
+}
+
+// getdents64: the kernel's offset of the shadow directory's fd is not ours to use; position is the offset
+// that lseek would set there, kept in the kernel.
+PST_COLD ssize_t EntriesOf(int fd, char* buffer, size_t bytes) {
+  int err = EBADF;
+  long position = Raw(SYS_lseek, fd, 0, SEEK_CUR);
+  Stream* stream = PstStreamOpenFd(fd, &err);
+  if (stream == nullptr) return PstFail(err);
+  PstStreamSeek(stream, position < 0 ? 0 : position);
+  size_t done = 0;
+  err = 0;
+  bool full = false;
+  while (auto* entry = PstStreamNext(stream, &err)) {
+    size_t n = PutRecord(buffer + done, bytes - done, entry);
+    if (n == 0) {
+      full = true;
+      break;
+    }
+    done += n;
+    position = PstStreamTell(stream);
+  }
+  PstStreamDetach(stream);
+  if (err != 0 && done == 0) return PstFail(err);
+  if (full && done == 0) return PstFail(EINVAL);
+  Raw(SYS_lseek, fd, position, SEEK_SET);
+  return static_cast<ssize_t>(done);
+}
+
+}  // namespace
+}  // namespace penstock
+
+using namespace penstock;
+
+PST_EXPORT DIR* opendir(const char* path) {
+  bool ours;
+  DIR* dir = OpenCovered(AT_FDCWD, path, &ours);
+  if (PST_LIKELY(ours)) return dir;
+  dir = real.opendir(path);
+  if (PST_UNLIKELY(dir == nullptr)) return OpenThroughLinks(AT_FDCWD, path);
+  if (PST_UNLIKELY(g_config.active)) PstFdForget(real.dirfd(dir));
+  return dir;
+}
+
+PST_EXPORT DIR* fdopendir(int fd) {
+  FdKind kind = PstFdKindOf(fd);
+  if (PST_LIKELY(kind == kFdNone || kind == kFdAncestor)) return real.fdopendir(fd);
+  int err = EBADF;
+  Stream* stream = kind == kFdOwn ? nullptr : PstStreamOpenFd(fd, &err);
+  return Shown(stream, err);
+}
+
+PST_EXPORT struct dirent* readdir(DIR* dir) {
+  Stream* stream = PstStreamOf(dir);
+  if (PST_UNLIKELY(stream == nullptr)) return real.readdir(dir);
+  int err = 0;
+  auto* entry = reinterpret_cast<struct dirent*>(PstStreamNext(stream, &err));
+  if (PST_UNLIKELY(err != 0)) errno = err;
+  return entry;
+}
+
+PST_EXPORT int readdir_r(DIR* dir, struct dirent* entry, struct dirent** result) {
+  Stream* stream = PstStreamOf(dir);
+  if (stream == nullptr) return real.readdir_r(dir, entry, result);
+  int err = 0;
+  auto* next = reinterpret_cast<struct dirent*>(PstStreamNext(stream, &err));
+  *result = nullptr;
+  if (next == nullptr) return err;
+  CopyEntry(entry, next);
+  *result = entry;
+  return 0;
+}
+
+PST_EXPORT void rewinddir(DIR* dir) {
+  Stream* stream = PstStreamOf(dir);
+  if (stream == nullptr) return real.rewinddir(dir);
+  PstStreamRewind(stream);
+}
+
+PST_EXPORT void seekdir(DIR* dir, long where) {
+  Stream* stream = PstStreamOf(dir);
+  if (stream == nullptr) return real.seekdir(dir, where);
+  PstStreamSeek(stream, where);
+}
+
+PST_EXPORT long telldir(DIR* dir) {
+  Stream* stream = PstStreamOf(dir);
+  return stream == nullptr ? real.telldir(dir) : PstStreamTell(stream);
+}
+
+PST_EXPORT int dirfd(DIR* dir) {
+  Stream* stream = PstStreamOf(dir);
+  if (stream == nullptr) return real.dirfd(dir);
+  int fd = PstStreamFd(stream);
+  return fd >= 0 ? fd : PstFail(-fd);
+}
+
+PST_EXPORT int closedir(DIR* dir) {
+  Stream* stream = PstStreamOf(dir);
+  if (PST_UNLIKELY(stream == nullptr)) {
+    // The number goes with the stream; nothing of ours may be left on it.
+    if (g_config.active && dir != nullptr) PstFdForget(real.dirfd(dir));
+    return real.closedir(dir);
+  }
+  int result = PstStreamClose(stream);
+  return PST_LIKELY(result == 0) ? 0 : PstFail(-result);
+}
+
+PST_EXPORT int scandir(const char* path, struct dirent*** names, int (*filter)(const struct dirent*),
+                       int (*compare)(const struct dirent**, const struct dirent**)) {
+  bool ours;
+  DIR* dir = OpenCovered(AT_FDCWD, path, &ours);
+  if (PST_LIKELY(!ours)) {
+    int count = real.scandir(path, names, filter, compare);
+    if (count >= 0) return count;
+    dir = OpenThroughLinks(AT_FDCWD, path);
+  }
+  return dir == nullptr ? -1 : ScanStream(dir, names, filter, compare);
+}
+
+PST_EXPORT int scandirat(int fd, const char* path, struct dirent*** names, int (*filter)(const struct dirent*),
+                         int (*compare)(const struct dirent**, const struct dirent**)) {
+  bool ours;
+  DIR* dir = OpenCovered(fd, path, &ours);
+  if (PST_LIKELY(!ours)) {
+    int count = real.scandirat(fd, path, names, filter, compare);
+    if (count >= 0) return count;
+    dir = OpenThroughLinks(fd, path);
+  }
+  return dir == nullptr ? -1 : ScanStream(dir, names, filter, compare);
+}
+
+PST_EXPORT ssize_t getdents64(int fd, void* buffer, size_t bytes) {
+  if (PST_LIKELY(PstFdKindOf(fd) != kFdDirectory)) return real.getdents64(fd, buffer, bytes);
+  return EntriesOf(fd, static_cast<char*>(buffer), bytes);
+}

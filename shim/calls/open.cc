@@ -1,0 +1,90 @@
+// open, openat, openat2, creat.
+
+#include <fcntl.h>
+#include <stdarg.h>
+#include <linux/openat2.h>
+#include <string.h>
+
+#include "shim/calls/support.h"
+#include "shim/core/links.h"
+#include "shim/core/serve.h"
+
+#ifndef O_TMPFILE
+#define O_TMPFILE (020000000 | O_DIRECTORY)
+#endif
+
+namespace penstock {
+namespace {
+
+bool TakesMode(int flags) { return (flags & O_CREAT) != 0 || (flags & O_TMPFILE) == O_TMPFILE; }
+
+PST_COLD int Finish(int result) { return result >= 0 ? result : PstFail(-result); }
+
+// Covered or not: true and *result, or false.
+PST_INLINE bool OpenCovered(int dirfd, const char* path, int flags, mode_t mode, int* result) {
+  if (PST_LIKELY(!PstMayCover(dirfd, path))) return false;
+  bool handled;
+  int fd = PstOpenAt(dirfd, path, flags, mode, &handled);
+  if (PST_LIKELY(!handled)) return false;
+  *result = PST_LIKELY(fd >= 0) ? fd : Finish(fd);
+  return true;
+}
+
+// The kernel has failed: a link outside may lead into a mount.
+PST_COLD int OpenThroughLinks(int dirfd, const char* path, int flags, mode_t mode) {
+  if (errno != ENOENT || !g_config.active) return -1;
+  LinkedPath linked;
+  Route route;
+  if (!PstRouteThroughLinks(dirfd, path, (flags & O_NOFOLLOW) == 0, &linked, &route)) return -1;
+  if (route.cover == Cover::kError) return PstFail(route.err);
+  if (route.cover != Cover::kMount) return -1;
+  return Finish(PstOpenRoute(route, flags, mode));
+}
+
+}  // namespace
+}  // namespace penstock
+
+using namespace penstock;
+
+PST_EXPORT int open(const char* path, int flags, ...) {
+  mode_t mode = 0;
+  if (PST_UNLIKELY(TakesMode(flags))) {
+    va_list list;
+    va_start(list, flags);
+    mode = va_arg(list, mode_t);
+    va_end(list);
+  }
+  int fd;
+  if (OpenCovered(AT_FDCWD, path, flags, mode, &fd)) return fd;
+  fd = Fresh(real.open(path, flags, mode));
+  return PST_LIKELY(fd >= 0) ? fd : OpenThroughLinks(AT_FDCWD, path, flags, mode);
+}
+
+PST_EXPORT int openat(int dirfd, const char* path, int flags, ...) {
+  mode_t mode = 0;
+  if (PST_UNLIKELY(TakesMode(flags))) {
+    va_list list;
+    va_start(list, flags);
+    mode = va_arg(list, mode_t);
+    va_end(list);
+  }
+  int fd;
+  if (OpenCovered(dirfd, path, flags, mode, &fd)) return fd;
+  fd = Fresh(real.openat(dirfd, path, flags, mode));
+  return PST_LIKELY(fd >= 0) ? fd : OpenThroughLinks(dirfd, path, flags, mode);
+}
+
+PST_EXPORT int openat2(int dirfd, const char* path, struct open_how* how, size_t size) {
+  constexpr uint64_t kStays = RESOLVE_BENEATH | RESOLVE_IN_ROOT;
+  int fd;
+  if (how != nullptr && size >= sizeof *how && (path == nullptr || path[0] != '/' || (how->resolve & kStays) == 0) &&
+      OpenCovered(dirfd, path, static_cast<int>(how->flags), static_cast<mode_t>(how->mode), &fd))
+    return fd;
+  return Fresh(real.openat2(dirfd, path, how, size));
+}
+
+PST_EXPORT int creat(const char* path, mode_t mode) {
+  int fd;
+  if (OpenCovered(AT_FDCWD, path, O_CREAT | O_WRONLY | O_TRUNC, mode, &fd)) return fd;
+  return Fresh(real.creat(path, mode));
+}

@@ -1,0 +1,240 @@
+// stat, lstat, fstat, fstatat, statx, their old __xstat forms, access and faccessat.
+
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
+
+#include "shim/calls/support.h"
+#include "shim/core/links.h"
+
+namespace penstock {
+namespace {
+
+constexpr int kStatFlags = AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH | AT_NO_AUTOMOUNT;
+
+enum class Result : uint8_t { kDone, kFailed, kNotOurs };
+
+PST_COLD Result FailWith(int err) {
+  errno = err;
+  return Result::kFailed;
+}
+
+// A directory above a mount: the disk's if it is there, else a virtual one.
+PST_COLD Result StatAncestor(const Route& route, struct stat* out) {
+  KeepErrno keep;
+  if (real.stat(route.full, out) == 0) return Result::kDone;
+  PstFillVirtualStat(route.full, (uint32_t)strlen(route.full), out);
+  return Result::kDone;
+}
+
+Result StatRoute(const Route& route, struct stat* out) {
+  if (PST_UNLIKELY(route.cover != Cover::kMount)) {
+    return route.cover == Cover::kError ? FailWith(route.err) : StatAncestor(route, out);
+  }
+  pst_attr attr;
+  int err = PstLookup(route, &attr);
+  if (PST_UNLIKELY(err != 0)) return FailWith(err);
+  PstFillStat(route.view->mounts[route.mount], attr, out);
+  return Result::kDone;
+}
+
+PST_INLINE Result StatPath(int dirfd, const char* path, struct stat* out) {
+  if (!PstMayCover(dirfd, path)) return Result::kNotOurs;
+  PathBuffer buffer;
+  Route route;
+  if (PST_UNLIKELY(PstRoute(dirfd, path, &buffer, &route) == Cover::kNone)) return Result::kNotOurs;
+  return StatRoute(route, out);
+}
+
+// The kernel found nothing: perhaps a link outside leads into a mount.
+PST_COLD Result StatThroughLinks(int dirfd, const char* path, bool follow, struct stat* out) {
+  if (errno != ENOENT || !g_config.active) return Result::kNotOurs;
+  LinkedPath linked;
+  Route route;
+  if (!PstRouteThroughLinks(dirfd, path, follow, &linked, &route)) return Result::kNotOurs;
+  return StatRoute(route, out);
+}
+
+Result StatFd(int fd, struct stat* out) {
+  FdKind kind = PstFdKindOf(fd);
+  if (PST_LIKELY(kind == kFdNone) || kind == kFdAncestor) return Result::kNotOurs;
+  if (kind == kFdOwn) return FailWith(EBADF);
+  FdEntry entry;
+  const View* view = PstView();
+  if (view == nullptr || !PstFdSnapshot(fd, &entry) || entry.mount >= view->mount_count)
+    return Result::kNotOurs;
+  if (PST_UNLIKELY(entry.mtime_ns == INT64_MIN)) PstCompleteEntry(fd, &entry);
+  PstFillStat(view->mounts[entry.mount], entry, out);
+  return Result::kDone;
+}
+
+Result StatCwd(struct stat* out) { return StatPath(AT_FDCWD, ".", out); }
+
+Result StatAt(int dirfd, const char* path, struct stat* out, int flags) {
+  if ((flags & AT_EMPTY_PATH) != 0 && (path == nullptr || path[0] == 0))
+    return dirfd == AT_FDCWD ? StatCwd(out) : StatFd(dirfd, out);
+  return StatPath(dirfd, path, out);
+}
+
+int Answer(Result result) { return result == Result::kDone ? 0 : -1; }
+
+void Widen(const struct stat& from, struct statx* out) {
+  memset(out, 0, sizeof *out);
+  out->stx_mask = STATX_BASIC_STATS;
+  out->stx_blksize = (uint32_t)from.st_blksize;
+  out->stx_nlink = (uint32_t)from.st_nlink;
+  out->stx_uid = from.st_uid;
+  out->stx_gid = from.st_gid;
+  out->stx_mode = (uint16_t)from.st_mode;
+  out->stx_ino = from.st_ino;
+  out->stx_size = (uint64_t)from.st_size;
+  out->stx_blocks = (uint64_t)from.st_blocks;
+  out->stx_atime = {from.st_atim.tv_sec, (uint32_t)from.st_atim.tv_nsec, {}};
+  out->stx_mtime = {from.st_mtim.tv_sec, (uint32_t)from.st_mtim.tv_nsec, {}};
+  out->stx_ctime = {from.st_ctim.tv_sec, (uint32_t)from.st_ctim.tv_nsec, {}};
+  out->stx_dev_major = major(from.st_dev);
+  out->stx_dev_minor = minor(from.st_dev);
+}
+
+Result AccessRoute(const Route& route, int mode) {
+  if (route.cover == Cover::kError) return FailWith(route.err);
+  if (route.cover == Cover::kAncestor) {
+    {
+      KeepErrno keep;
+      struct stat info;
+      if (real.stat(route.full, &info) == 0) return Result::kNotOurs;
+    }
+    return (mode & W_OK) != 0 ? FailWith(EROFS) : Result::kDone;
+  }
+  pst_attr attr;
+  int err = PstLookup(route, &attr);
+  if (err == 0) err = PstCheckAccess(route.view->mounts[route.mount], attr, mode);
+  return err == 0 ? Result::kDone : FailWith(err);
+}
+
+Result AccessAt(int dirfd, const char* path, int mode) {
+  if (!PstMayCover(dirfd, path)) return Result::kNotOurs;
+  PathBuffer buffer;
+  Route route;
+  if (PstRoute(dirfd, path, &buffer, &route) == Cover::kNone) return Result::kNotOurs;
+  return AccessRoute(route, mode);
+}
+
+PST_COLD int AccessThroughLinks(int dirfd, const char* path, int mode, int result) {
+  if (errno != ENOENT || !g_config.active) return result;
+  LinkedPath linked;
+  Route route;
+  if (!PstRouteThroughLinks(dirfd, path, true, &linked, &route)) return result;
+  Result found = AccessRoute(route, mode);
+  return found == Result::kNotOurs ? result : Answer(found);
+}
+
+// The end of a stat by name: done, or the kernel's answer, or what a link leads to.
+template <class Call>
+PST_INLINE int Settle(Result result, int dirfd, const char* path, bool follow, struct stat* out, Call call) {
+  if (PST_LIKELY(result != Result::kNotOurs)) return Answer(result);
+  int kernel = call();
+  if (PST_LIKELY(kernel == 0)) return 0;
+  Result linked = StatThroughLinks(dirfd, path, follow, out);
+  return linked == Result::kNotOurs ? kernel : Answer(linked);
+}
+
+}  // namespace
+}  // namespace penstock
+
+using namespace penstock;
+
+PST_EXPORT int stat(const char* path, struct stat* out) {
+  return Settle(StatPath(AT_FDCWD, path, out), AT_FDCWD, path, true, out,
+                [&] { return real.stat(path, out); });
+}
+
+PST_EXPORT int lstat(const char* path, struct stat* out) {
+  return Settle(StatPath(AT_FDCWD, path, out), AT_FDCWD, path, false, out,
+                [&] { return real.lstat(path, out); });
+}
+
+PST_EXPORT int fstat(int fd, struct stat* out) {
+  Result result = StatFd(fd, out);
+  return PST_LIKELY(result == Result::kNotOurs) ? real.fstat(fd, out) : Answer(result);
+}
+
+PST_EXPORT int fstatat(int dirfd, const char* path, struct stat* out, int flags) {
+  if (PST_UNLIKELY((flags & ~kStatFlags) != 0)) return real.fstatat(dirfd, path, out, flags);
+  return Settle(StatAt(dirfd, path, out, flags), dirfd, path, (flags & AT_SYMLINK_NOFOLLOW) == 0, out,
+                [&] { return real.fstatat(dirfd, path, out, flags); });
+}
+
+PST_EXPORT int statx(int dirfd, const char* path, int flags, unsigned mask, struct statx* out) {
+  constexpr int kKnown = kStatFlags | AT_STATX_SYNC_TYPE;
+  if (PST_UNLIKELY((flags & ~kKnown) != 0)) return real.statx(dirfd, path, flags, mask, out);
+  struct stat info;
+  Result result = StatAt(dirfd, path, &info, flags);
+  if (PST_LIKELY(result == Result::kNotOurs)) {
+    int kernel = real.statx(dirfd, path, flags, mask, out);
+    if (PST_LIKELY(kernel == 0)) return 0;
+    result = StatThroughLinks(dirfd, path, (flags & AT_SYMLINK_NOFOLLOW) == 0, &info);
+    if (result == Result::kNotOurs) return kernel;
+  }
+  if (result == Result::kDone) Widen(info, out);
+  return Answer(result);
+}
+
+PST_EXPORT int __xstat(int version, const char* path, struct stat* out) {
+  return Settle(StatPath(AT_FDCWD, path, out), AT_FDCWD, path, true, out,
+                [&] { return real.__xstat(version, path, out); });
+}
+
+PST_EXPORT int __lxstat(int version, const char* path, struct stat* out) {
+  return Settle(StatPath(AT_FDCWD, path, out), AT_FDCWD, path, false, out,
+                [&] { return real.__lxstat(version, path, out); });
+}
+
+PST_EXPORT int __fxstat(int version, int fd, struct stat* out) {
+  Result result = StatFd(fd, out);
+  return PST_LIKELY(result == Result::kNotOurs) ? real.__fxstat(version, fd, out) : Answer(result);
+}
+
+PST_EXPORT int __fxstatat(int version, int dirfd, const char* path, struct stat* out, int flags) {
+  if (PST_UNLIKELY((flags & ~kStatFlags) != 0)) return real.__fxstatat(version, dirfd, path, out, flags);
+  return Settle(StatAt(dirfd, path, out, flags), dirfd, path, (flags & AT_SYMLINK_NOFOLLOW) == 0, out,
+                [&] { return real.__fxstatat(version, dirfd, path, out, flags); });
+}
+
+PST_EXPORT int access(const char* path, int mode) {
+  Result result = AccessAt(AT_FDCWD, path, mode);
+  if (PST_LIKELY(result == Result::kNotOurs)) {
+    int kernel = real.access(path, mode);
+    return PST_LIKELY(kernel == 0) ? 0 : AccessThroughLinks(AT_FDCWD, path, mode, kernel);
+  }
+  return Answer(result);
+}
+
+PST_EXPORT int eaccess(const char* path, int mode) {
+  Result result = AccessAt(AT_FDCWD, path, mode);
+  if (PST_LIKELY(result == Result::kNotOurs)) {
+    int kernel = real.eaccess(path, mode);
+    return PST_LIKELY(kernel == 0) ? 0 : AccessThroughLinks(AT_FDCWD, path, mode, kernel);
+  }
+  return Answer(result);
+}
+
+PST_EXPORT int faccessat(int dirfd, const char* path, int mode, int flags) {
+  if ((flags & ~(AT_EACCESS | AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH)) != 0)
+    return real.faccessat(dirfd, path, mode, flags);
+  if ((flags & AT_EMPTY_PATH) != 0 && path != nullptr && path[0] == 0) {
+    struct stat info;
+    Result own = dirfd == AT_FDCWD ? StatCwd(&info) : StatFd(dirfd, &info);
+    if (own == Result::kNotOurs) return real.faccessat(dirfd, path, mode, flags);
+    if (own == Result::kDone && (mode & W_OK) != 0) return PstFail(EROFS);
+    return Answer(own);
+  }
+  Result result = AccessAt(dirfd, path, mode);
+  if (PST_LIKELY(result == Result::kNotOurs)) {
+    int kernel = real.faccessat(dirfd, path, mode, flags);
+    return PST_LIKELY(kernel == 0) ? 0 : AccessThroughLinks(dirfd, path, mode, kernel);
+  }
+  return Answer(result);
+}

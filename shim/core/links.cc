@@ -1,0 +1,113 @@
+#include "shim/core/links.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
+#include "shim/core/config.h"
+#include "shim/core/outside.h"
+#include "shim/core/raw.h"
+#include "shim/core/time.h"
+
+namespace penstock {
+namespace {
+
+constexpr int kMaxLinks = 40;  // as the kernel
+constexpr int64_t kRememberNs = 1'000'000'000;
+constexpr uint32_t kRemembered = 256;
+
+// Folders (by the hash of their name as asked for) that lead nowhere, with the coarse time until which that
+// holds in the low bits: one word, so that no lock is needed.
+uint64_t g_nowhere[kRemembered];
+
+uint64_t Tick(int64_t now_ns) { return (uint64_t)(now_ns / kRememberNs) & 0xFFFF; }
+
+bool KnownNowhere(uint64_t hash, int64_t now_ns) {
+  uint64_t word = __atomic_load_n(&g_nowhere[hash % kRemembered], __ATOMIC_RELAXED);
+  uint64_t age = (Tick(now_ns) - (word & 0xFFFF)) & 0xFFFF;
+  return word != 0 && (word >> 16) == (hash >> 16) && age <= 1;
+}
+
+void RememberNowhere(uint64_t hash, int64_t now_ns) {
+  __atomic_store_n(&g_nowhere[hash % kRemembered], ((hash >> 16) << 16) | Tick(now_ns), __ATOMIC_RELAXED);
+}
+
+// The absolute text of dirfd + path. Length, or 0.
+uint32_t Absolute(int dirfd, const char* path, char* to, uint32_t capacity) {
+  uint32_t len = 0;
+  if (path[0] != '/') {
+    int start = dirfd == AT_FDCWD ? PstCwdGet(to) : OutsideFdPath(dirfd, to, PST_PATH_MAX);
+    if (start <= 0) return 0;
+    len = (uint32_t)start;
+    if (to[len - 1] != '/') to[len++] = '/';
+  }
+  auto rest = (uint32_t)strnlen(path, PST_PATH_MAX);
+  if (len + rest >= capacity) return 0;
+  memcpy(to + len, path, rest + 1);
+  return len + rest;
+}
+
+// Walks `text`, replacing links in place. True when what stands there now is covered or above a mount.
+bool Walk(char* text, uint32_t len, uint32_t capacity, bool follow) {
+  char target[PST_PATH_MAX];
+  int links = 0;
+  for (uint32_t at = 1; at <= len;) {
+    uint32_t end = at;
+    while (end < len && text[end] != '/') ++end;
+    if (end == at) {  // "//"
+      if (end >= len) return false;
+      ++at;
+      continue;
+    }
+    bool last = end >= len;
+    if (last && !follow) return false;
+    char kept = text[end];
+    text[end] = 0;
+    long n = Raw(SYS_readlinkat, AT_FDCWD, text, target, sizeof target - 1);
+    text[end] = kept;
+    if (n < 0) {
+      if (n != -EINVAL) return false;  // not there, and no link of ours before it
+      at = end + 1;
+      continue;
+    }
+    if (++links > kMaxLinks || n == 0 || n >= (long)sizeof target - 1) return false;
+    uint32_t start = target[0] == '/' ? 0 : at;
+    uint32_t rest = len - end;
+    if (start + (uint32_t)n + rest + 1 >= capacity) return false;
+    memmove(text + start + n, text + end, rest + 1);
+    memcpy(text + start, target, (size_t)n);
+    len = start + (uint32_t)n + rest;
+    at = start == 0 ? 1 : start;
+    Route probe;
+    PathBuffer buffer;
+    Cover cover = PstRoute(AT_FDCWD, text, &buffer, &probe);
+    if (cover == Cover::kMount || cover == Cover::kAncestor || cover == Cover::kError) return true;
+  }
+  return false;
+}
+
+}  // namespace
+
+bool PstRouteThroughLinks(int dirfd, const char* path, bool follow, LinkedPath* linked, Route* out) {
+  if (!g_config.active || path == nullptr || path[0] == 0) return false;
+  uint32_t len = Absolute(dirfd, path, linked->text, sizeof linked->text);
+  if (len == 0) return false;
+  uint32_t folder = len;
+  while (folder > 0 && linked->text[folder - 1] != '/') --folder;
+  uint64_t hash = XXH3_64bits(linked->text, folder) | (1ull << 63);
+  int64_t now_ns = PstCoarseNs();
+  if (KnownNowhere(hash, now_ns)) {
+    char target[8];
+    if (!follow || Raw(SYS_readlinkat, AT_FDCWD, linked->text, target, sizeof target) < 0) return false;
+  }
+  if (!Walk(linked->text, len, sizeof linked->text, follow)) {
+    RememberNowhere(hash, now_ns);
+    return false;
+  }
+  return PstRoute(AT_FDCWD, linked->text, &linked->buffer, out) != Cover::kNone;
+}
+
+}  // namespace penstock

@@ -1,0 +1,217 @@
+#include "shim/core/names.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
+
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
+#include "shim/core/client.h"
+#include "shim/core/raw.h"
+#include "shim/core/time.h"
+
+namespace penstock {
+namespace {
+
+constexpr uint32_t kShownBlock = 65536;  // st_blksize: one range
+
+uint32_t OwnUid() {
+  static uint32_t cached = UINT32_MAX;
+  uint32_t uid = __atomic_load_n(&cached, __ATOMIC_RELAXED);
+  if (PST_UNLIKELY(uid == UINT32_MAX)) {
+    uid = (uint32_t)Raw(SYS_getuid);
+    __atomic_store_n(&cached, uid, __ATOMIC_RELAXED);
+  }
+  return uid;
+}
+
+uint32_t OwnGid() {
+  static uint32_t cached = UINT32_MAX;
+  uint32_t gid = __atomic_load_n(&cached, __ATOMIC_RELAXED);
+  if (PST_UNLIKELY(gid == UINT32_MAX)) {
+    gid = (uint32_t)Raw(SYS_getgid);
+    __atomic_store_n(&cached, gid, __ATOMIC_RELAXED);
+  }
+  return gid;
+}
+
+bool Expired(const pst_view& view, const pst_entry& entry) {
+  return entry.expires_ds != 0 &&
+         view.clock_base_ns + (int64_t)entry.expires_ds * 100'000'000 <= PstCoarseNs();
+}
+
+// The name record from the index. The name is compared in place: the generation check at the end decides
+// whether anything that was read counts.
+bool FindName(const View* view, uint32_t ns, const pst_key128& id, const char* rel, uint32_t len,
+              pst_attr* attr) {
+  const pst_key key = {id, 0, ns, PST_RANGE_NAME};
+  pst_entry entry;
+  if (!pst_find(&view->index, &key, &entry)) return false;
+  if (entry.length < sizeof(pst_name_record) + len || Expired(view->index, entry)) return false;
+  const unsigned char* bytes = pst_entry_bytes(&view->index, &entry);
+  pst_name_record record;
+  memcpy(&record, bytes, sizeof record);
+  if (record.magic != PST_NAME_MAGIC || record.name_len != len ||
+      memcmp(bytes + sizeof record, rel, len) != 0) {
+    return false;
+  }
+  *attr = record.attr;
+  return pst_entry_current(&view->index, &entry) != 0;
+}
+
+PST_COLD int AskName(const Route& route, uint32_t len, const pst_key128& id, pst_attr* attr) {
+  Ask ask;
+  Answer answer;
+  ask.op = PST_OP_LOOKUP;
+  ask.ns = route.view->mounts[route.mount].ns;
+  ask.id = id;
+  ask.path = route.rel;
+  ask.path_len = len;
+  int err = PstAsk(ask, &answer);
+  if (err != 0) return err;
+  *attr = answer.attr;
+  return 0;
+}
+
+// Attributes of the first `len` bytes of the route, absent ones as a record.
+int Find(const Route& route, uint32_t len, pst_attr* attr) {
+  pst_key128 id = route.id;
+  if (PST_UNLIKELY(len != route.rel_len)) {
+    XXH128_hash_t hash = XXH3_128bits(route.rel, len);
+    id = {hash.low64, hash.high64};
+  }
+  if (PST_LIKELY(FindName(route.view, route.view->mounts[route.mount].ns, id, route.rel, len, attr))) {
+    PstCount(&pst_counters::hits_name);
+    return 0;
+  }
+  return AskName(route, len, id, attr);
+}
+
+// ENOENT, or ENOTDIR if a file stands in the way.
+PST_COLD int AbsentErrno(const Route& route, const pst_attr& absent) {
+  int err = absent.err > 0 && absent.err < 4096 ? absent.err : ENOENT;
+  if (err != ENOENT) return err;
+  for (uint32_t len = route.rel_len; len > 0;) {
+    do {
+      --len;
+    } while (len > 0 && route.rel[len] != '/');
+    pst_attr above;
+    if (Find(route, len, &above) != 0 || above.kind == PST_KIND_DIRECTORY) return ENOENT;
+    if (above.kind == PST_KIND_FILE) return ENOTDIR;
+  }
+  return ENOENT;
+}
+
+void FillTimes(struct stat* out, int64_t mtime_ns) {
+  int64_t seconds = mtime_ns / 1'000'000'000, rest = mtime_ns % 1'000'000'000;
+  if (rest < 0) {
+    rest += 1'000'000'000;
+    --seconds;
+  }
+  out->st_mtim = {(time_t)seconds, (long)rest};
+  out->st_atim = out->st_mtim;
+  out->st_ctim = out->st_mtim;
+}
+
+void Fill(const Mount& mount, uint64_t ino, uint64_t size, int64_t mtime_ns, uint32_t mode, uint32_t nlink,
+          struct stat* out) {
+  memset(out, 0, sizeof *out);
+  out->st_dev = makedev(mount.st_dev >> 20, mount.st_dev & 0xFFFFF);
+  out->st_ino = ino;
+  out->st_mode = mode;
+  out->st_nlink = nlink != 0 ? nlink : 1;
+  out->st_uid = mount.uid != UINT32_MAX ? mount.uid : OwnUid();
+  out->st_gid = mount.gid != UINT32_MAX ? mount.gid : OwnGid();
+  out->st_size = (off_t)size;
+  out->st_blksize = kShownBlock;
+  out->st_blocks = (blkcnt_t)((size + 511) / 512);
+  FillTimes(out, mtime_ns);
+}
+
+uint32_t ShownMode(uint32_t kind, uint32_t mode) {
+  uint32_t permissions = mode & 0777;
+  if (kind == PST_KIND_DIRECTORY) return S_IFDIR | (permissions != 0 ? permissions : 0555);
+  return S_IFREG | (permissions != 0 ? permissions : 0444);
+}
+
+}  // namespace
+
+int PstLookup(const Route& route, pst_attr* attr) {
+  int err = Find(route, route.rel_len, attr);
+  if (PST_UNLIKELY(err != 0)) return err;
+  if (PST_LIKELY(attr->kind == PST_KIND_FILE)) return PST_UNLIKELY(route.must_be_dir) ? ENOTDIR : 0;
+  if (attr->kind == PST_KIND_DIRECTORY) return 0;
+  return attr->kind == PST_KIND_ABSENT ? AbsentErrno(route, *attr) : EIO;
+}
+
+void PstFillStat(const Mount& mount, const pst_attr& attr, struct stat* out) {
+  Fill(mount, attr.ino, attr.kind == PST_KIND_DIRECTORY ? 4096 : attr.size, attr.mtime_ns,
+       ShownMode(attr.kind, attr.mode), attr.nlink, out);
+}
+
+void PstFillStat(const Mount& mount, const FdEntry& entry, struct stat* out) {
+  bool directory = entry.kind == kFdDirectory;
+  Fill(mount, entry.ino, directory ? 4096 : entry.size, entry.mtime_ns,
+       ShownMode(directory ? PST_KIND_DIRECTORY : PST_KIND_FILE, entry.mode), entry.nlink, out);
+}
+
+void PstCompleteEntry(int fd, FdEntry* entry) {
+  char path[kFdPathBytes];
+  Ask ask;
+  Answer answer;
+  ask.op = PST_OP_NAME;
+  ask.ns = entry->ns;
+  ask.id = entry->id;
+  ask.length = PST_PATH_MAX;
+  ask.reply = path;
+  ask.reply_capacity = sizeof path;
+  uint32_t path_len = 0;
+  if (PstAsk(ask, &answer) == 0) {
+    path_len = answer.path_len;
+    // Of another version by now: name and number stay, times are the best that is known.
+    entry->mtime_ns = answer.attr.mtime_ns;
+    entry->ino = answer.attr.ino;
+    entry->mode = answer.attr.mode;
+    entry->nlink = answer.attr.nlink;
+  } else {
+    entry->mtime_ns = 0;
+    entry->ino = entry->id.lo | 1u;
+  }
+  PstFdRefine(fd, *entry, path, path_len);
+}
+
+void PstFillVirtualStat(const char* path, uint32_t len, struct stat* out) {
+  memset(out, 0, sizeof *out);
+  XXH64_hash_t hash = XXH3_64bits(path, len);
+  out->st_dev = makedev(0, 0xFFFFF);
+  out->st_ino = (ino_t)(hash | 1u);
+  out->st_mode = S_IFDIR | 0555;
+  out->st_nlink = 2;
+  out->st_uid = OwnUid();
+  out->st_gid = OwnGid();
+  out->st_size = 4096;
+  out->st_blksize = 4096;
+  out->st_blocks = 8;
+}
+
+int PstCheckAccess(const Mount& mount, const pst_attr& attr, int mode) {
+  if (mode == F_OK) return 0;
+  if ((mode & ~(R_OK | W_OK | X_OK)) != 0) return EINVAL;
+  if ((mode & W_OK) != 0) return EROFS;
+  struct stat info;
+  PstFillStat(mount, attr, &info);
+  uint32_t bits = info.st_mode & 0777;
+  if (OwnUid() == 0) {
+    if ((mode & X_OK) != 0 && attr.kind == PST_KIND_FILE && (bits & 0111) == 0) return EACCES;
+    return 0;
+  }
+  uint32_t granted = info.st_uid == OwnUid() ? bits >> 6 : info.st_gid == OwnGid() ? bits >> 3 : bits;
+  if ((mode & R_OK) != 0 && (granted & 4) == 0) return EACCES;
+  if ((mode & X_OK) != 0 && (granted & 1) == 0) return EACCES;
+  return 0;
+}
+
+}  // namespace penstock

@@ -1,0 +1,172 @@
+// Opening covered names: PstOpenRoute and PstOpenAt of serve.h.
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+
+#include "shim/core/client.h"
+#include "shim/core/config.h"
+#include "shim/core/materialize.h"
+#include "shim/core/names.h"
+#include "shim/core/raw.h"
+#include "shim/core/serve.h"
+#include "shim/core/slots.h"
+
+#ifndef O_TMPFILE
+#define O_TMPFILE (020000000 | O_DIRECTORY)
+#endif
+
+namespace penstock {
+namespace {
+
+// Flags that a later fcntl(F_GETFL) shows.
+constexpr int kKeptFlags = O_ACCMODE | O_APPEND | O_NONBLOCK | O_DIRECT | O_NOATIME | O_PATH | O_SYNC |
+                           O_DIRECTORY | O_NOFOLLOW | O_LARGEFILE | O_ASYNC;
+
+void FillEntry(const Route& route, const pst_attr& attr, int flags, FdEntry* entry) {
+  memset(entry, 0, sizeof *entry);
+  entry->slot = PST_NO_SLOT;
+  entry->mount = (uint16_t)route.mount;
+  entry->warm = kNoWarm;
+  entry->ns = route.view->mounts[route.mount].ns;
+  entry->flags = (uint32_t)(flags & kKeptFlags);
+  entry->id = route.id;
+  entry->version = attr.version;
+  entry->size = attr.size <= PST_MAX_FILE_BYTES ? attr.size : PST_MAX_FILE_BYTES;
+  entry->epoch = PstForkEpoch();
+  entry->mtime_ns = attr.mtime_ns;
+  entry->ino = attr.ino;
+  entry->mode = attr.mode;
+  entry->nlink = attr.nlink;
+}
+
+// A real descriptor came over the socket with CLOEXEC set and perhaps too high a number.
+int TakeOver(int fd, bool cloexec) {
+  if (cloexec) return fd;
+  long done = Raw(SYS_fcntl, fd, F_SETFD, 0);
+  if (done == 0) return fd;
+  Raw(SYS_close, fd);
+  return (int)done;
+}
+
+PST_COLD int OpenDirectory(const Route& route, const pst_attr& attr, int flags) {
+  if ((flags & O_PATH) == 0) {
+    if ((flags & O_CREAT) != 0) return (flags & O_EXCL) != 0 ? -EEXIST : -EISDIR;
+    if ((flags & O_ACCMODE) != O_RDONLY) return -EISDIR;
+  }
+  Ask ask;
+  Answer answer;
+  FdEntry entry;
+  FillEntry(route, attr, flags, &entry);
+  entry.kind = kFdDirectory;
+  ask.op = PST_OP_DIRECTORY;
+  ask.ns = entry.ns;
+  ask.id = route.id;
+  ask.path = route.rel;
+  ask.path_len = route.rel_len;
+  int fd = PstAskFd(ask, &answer);
+  if (fd < 0) return fd;
+  fd = TakeOver(fd, (flags & O_CLOEXEC) != 0);
+  if (fd >= 0) PstFdSet(fd, entry, route.rel, route.rel_len);
+  return fd;
+}
+
+// What the flags forbid on a file of a read-only mount. 0, or a positive errno.
+PST_COLD int UnusualFlags(int flags) {
+  if ((flags & O_PATH) != 0) return (flags & O_DIRECTORY) != 0 ? ENOTDIR : 0;
+  if ((flags & O_TMPFILE) == O_TMPFILE) return ENOTDIR;
+  if ((flags & (O_CREAT | O_EXCL)) == (O_CREAT | O_EXCL)) return EEXIST;
+  if ((flags & O_DIRECTORY) != 0) return (flags & O_CREAT) != 0 ? EINVAL : ENOTDIR;
+  if ((flags & O_ACCMODE) != O_RDONLY || (flags & O_TRUNC) != 0) return EROFS;
+  return 0;
+}
+
+PST_COLD int AbsentOrRefused(const Route& route, int err, int flags) {
+  if (err != ENOENT || (flags & O_CREAT) == 0 || (flags & O_PATH) != 0) return err;
+  if (route.must_be_dir) return EISDIR;
+  // Creating: the parent's absence comes first, as in the kernel.
+  Route parent = route;
+  pst_attr attr;
+  while (parent.rel_len > 0 && parent.rel[parent.rel_len - 1] != '/') --parent.rel_len;
+  if (parent.rel_len > 0) --parent.rel_len;
+  PathBuffer buffer;
+  char full[PST_PATH_MAX + PST_MOUNT_PATH_MAX];
+  PstFullPath(route.view, route.mount, parent.rel, parent.rel_len, full);
+  if (PstRoute(AT_FDCWD, full, &buffer, &parent) != Cover::kMount) return EROFS;
+  int missing = PstLookup(parent, &attr);
+  if (missing != 0) return missing;
+  return attr.kind == PST_KIND_DIRECTORY ? EROFS : ENOTDIR;
+}
+
+// No slot could be leased: a real file at once.
+PST_COLD int OpenMaterialized(const Route& route, FdEntry* entry, bool cloexec) {
+  int fd = -1;
+  int err = PstMaterializeEntry(*entry, route.rel, route.rel_len, 0, 0, cloexec, &fd);
+  if (err != 0) return -err;
+  entry->kind = kFdMaterialized;
+  PstCount(&pst_counters::passthrough);
+  PstFdSet(fd, *entry, route.rel, route.rel_len);
+  return fd;
+}
+
+}  // namespace
+
+int PstOpenRoute(const Route& route, int flags, mode_t) {
+  pst_attr attr;
+  int err = PstLookup(route, &attr);
+  if (PST_UNLIKELY(err != 0)) return -AbsentOrRefused(route, err, flags);
+  constexpr int kUnusual = O_ACCMODE | O_CREAT | O_EXCL | O_TRUNC | O_DIRECTORY | O_PATH | (O_TMPFILE & ~O_DIRECTORY);
+  if (PST_UNLIKELY(attr.kind == PST_KIND_DIRECTORY)) return OpenDirectory(route, attr, flags);
+  if (PST_UNLIKELY((flags & kUnusual) != 0)) {
+    err = UnusualFlags(flags);
+    if (err != 0) return -err;
+  }
+  FdEntry entry;
+  FillEntry(route, attr, flags, &entry);
+  entry.kind = kFdFile;
+  bool cloexec = (flags & O_CLOEXEC) != 0;
+  int fd = PstReserve(route.view, &entry, cloexec);
+  if (PST_UNLIKELY(fd == -ENOSPC)) return OpenMaterialized(route, &entry, cloexec);
+  if (PST_UNLIKELY(fd < 0)) return fd;
+  PstFdSet(fd, entry, route.rel, route.rel_len);
+  return fd;
+}
+
+PST_COLD static int OpenAncestor(const Route& route, int flags, bool* handled) {
+  // On disk it is the disk's; the number is remembered because paths through it can lead to a mount.
+  long fd = Raw(SYS_openat, AT_FDCWD, route.full, flags, 0777);
+  if (fd == -ENOENT) return (flags & O_CREAT) != 0 ? -EISDIR : -EACCES;
+  *handled = true;
+  if (fd < 0) return (int)fd;
+  PstFdForget((int)fd);
+  if ((unsigned)fd < g_fd_count) {
+    FdEntry entry;
+    memset(&entry, 0, sizeof entry);
+    entry.slot = PST_NO_SLOT;
+    entry.warm = kNoWarm;
+    entry.kind = kFdAncestor;
+    entry.epoch = PstForkEpoch();
+    PstFdSet((int)fd, entry, route.full, (uint32_t)strlen(route.full));
+  }
+  return (int)fd;
+}
+
+int PstOpenAt(int dirfd, const char* path, int flags, mode_t mode, bool* handled) {
+  Route route;
+  PathBuffer buffer;
+  *handled = true;
+  switch (PstRoute(dirfd, path, &buffer, &route)) {
+    case Cover::kMount:
+      return PstOpenRoute(route, flags, mode);
+    case Cover::kError:
+      return -route.err;
+    case Cover::kAncestor:
+      return OpenAncestor(route, flags, handled);
+    case Cover::kNone:
+      break;
+  }
+  *handled = false;
+  return -1;
+}
+
+}  // namespace penstock

@@ -1,0 +1,170 @@
+#include "shim/core/process.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "shim/core/client.h"
+#include "shim/core/config.h"
+#include "shim/core/cwd.h"
+#include "shim/core/fd_table.h"
+#include "shim/core/names.h"
+#include "shim/core/outside.h"
+#include "shim/core/raw.h"
+#include "shim/core/serve.h"
+#include "shim/core/slots.h"
+#include "shim/core/stream.h"
+#include "shim/hooks/real.h"
+
+namespace penstock {
+
+uint8_t g_ready;
+
+namespace {
+
+constexpr char kFolder[] = "/" PST_OPEN_FILE_DIR "/";
+constexpr char kShadow[] = "/" PST_SHADOW_DIR "/";
+
+// The decimal number at `text`, all of it; -1 if it is none.
+int64_t Number(const char* text) {
+  int64_t value = 0;
+  if (*text == 0) return -1;
+  for (; *text != 0; ++text) {
+    if (*text < '0' || *text > '9' || value > INT32_MAX) return -1;
+    value = value * 10 + (*text - '0');
+  }
+  return value;
+}
+
+// A reservation: the slot tells the rest.
+bool AdoptFile(int fd, uint32_t slot_number) {
+  int err = EIO;
+  const View* view = PstJoinedView(&err);
+  pst_slot* slot = view != nullptr ? PstSlotOf(view, slot_number) : nullptr;
+  if (slot == nullptr) return false;
+  uint64_t word = PST_LOAD_ACQUIRE(&slot->word);
+  uint32_t state = PST_LOAD_ACQUIRE(&slot->state);
+  if (state != PST_SLOT_OPEN && state != PST_SLOT_MATERIALIZED) return false;
+  FdEntry entry;
+  memset(&entry, 0, sizeof entry);
+  entry.slot = slot_number;
+  entry.generation = pst_word_generation(word) & ~1u;
+  entry.kind = kFdFile;
+  entry.warm = kNoWarm;
+  entry.ns = slot->ns;
+  entry.mount = (uint16_t)(slot->ns & PST_NS_INDEX_MASK);
+  entry.flags = slot->open_flags;
+  entry.id = slot->id;
+  entry.version = slot->version;
+  entry.size = slot->size;
+  entry.mtime_ns = INT64_MIN;  // not known yet: PstCompleteEntry
+  if (entry.mount >= view->mount_count || entry.size > PST_MAX_FILE_BYTES) return false;
+  if ((pst_word_generation(PST_LOAD_ACQUIRE(&slot->word)) & ~1u) != entry.generation) return false;
+  PST_STORE_RELEASE(&slot->shared, 1u);
+  PstSlotInherited(slot_number);
+  PstFdSet(fd, entry, "", 0);
+  return true;
+}
+
+// <job folder>/.penstock-dir/<mount>/<path>: a shadow directory.
+bool AdoptDirectory(int fd, const char* at) {
+  char digits[12];
+  size_t len = strcspn(at, "/");
+  if (len == 0 || len >= sizeof digits) return false;
+  memcpy(digits, at, len);
+  digits[len] = 0;
+  int64_t mount = Number(digits);
+  int err = EIO;
+  const View* view = PstJoinedView(&err);
+  if (view == nullptr || mount < 0 || mount >= view->mount_count) return false;
+  const char* rel = at + len + (at[len] == '/' ? 1 : 0);
+  char full[PST_PATH_MAX + PST_MOUNT_PATH_MAX];
+  PstFullPath(view, (uint32_t)mount, rel, (uint32_t)strlen(rel), full);
+  PathBuffer buffer;
+  Route route;
+  pst_attr attr;
+  if (PstRoute(AT_FDCWD, full, &buffer, &route) != Cover::kMount || PstLookup(route, &attr) != 0) return false;
+  FdEntry entry;
+  memset(&entry, 0, sizeof entry);
+  entry.slot = PST_NO_SLOT;
+  entry.kind = kFdDirectory;
+  entry.warm = kNoWarm;
+  entry.mount = (uint16_t)route.mount;
+  entry.ns = view->mounts[route.mount].ns;
+  entry.flags = O_RDONLY | O_DIRECTORY;
+  entry.id = route.id;
+  entry.mtime_ns = attr.mtime_ns;
+  entry.ino = attr.ino;
+  entry.mode = attr.mode;
+  entry.nlink = attr.nlink;
+  PstFdSet(fd, entry, route.rel, route.rel_len);
+  return true;
+}
+
+// Looks at every number that the program was started with. getdents and readlink only.
+void AdoptAllInherited() {
+  // A program that was not started by one of ours usually has 0, 1 and 2 and nothing else. The link of each
+  // costs a microsecond: only sockets (the reservation's inode) and directories can be ours.
+  long folder = Raw(SYS_openat, AT_FDCWD, "/proc/self/fd", O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
+  if (folder < 0) return;
+  alignas(8) char bytes[2048];
+  for (;;) {
+    long n = Raw(SYS_getdents64, folder, bytes, sizeof bytes);
+    if (n <= 0) break;
+    for (long at = 0; at < n;) {
+      uint16_t record;
+      memcpy(&record, bytes + at + 16, sizeof record);
+      int64_t fd = Number(bytes + at + 19);
+      at += record;
+      if (fd >= 0 && fd != folder && fd < (int64_t)kMaxFds) PstAdoptInherited((int)fd);
+    }
+  }
+  Raw(SYS_close, folder);
+}
+
+}  // namespace
+
+bool PstAdoptInherited(int fd) {
+  struct stat info;
+  if (Raw(SYS_fstat, fd, &info) != 0 || (!S_ISSOCK(info.st_mode) && !S_ISDIR(info.st_mode))) return false;
+  char path[PST_PATH_MAX];
+  int len = OutsideFdPath(fd, path, sizeof path);
+  if (len <= 0) return false;
+  const char* at = strstr(path, S_ISDIR(info.st_mode) ? kShadow : kFolder);
+  if (at == nullptr) return false;
+  if (S_ISDIR(info.st_mode)) return AdoptDirectory(fd, at + sizeof kShadow - 1);
+  int64_t slot = Number(at + sizeof kFolder - 1);
+  return slot >= 0 && slot < (int64_t)PST_OPEN_FILE_SLOTS && AdoptFile(fd, (uint32_t)slot);
+}
+
+void PstBeforeFork() {
+  if (g_config.active) PstFdShareAll();
+}
+
+void PstAfterForkChild() {
+  // The wiped page does the work. Where the kernel could not wipe it, do it here.
+  if (g_client.session == nullptr) return;
+  memset((void*)&g_client, 0, sizeof g_client);
+}
+
+namespace {
+
+__attribute__((constructor)) void Start(int, char**, char** envp) {
+  RealInit();
+  ConfigInit(envp);
+  if (g_config.active) {
+    if (!PstFdTableInit()) {
+      // No address space: covered paths fail loudly (open gives EMFILE), all else works.
+      g_fd_count = 0;
+    }
+    CwdInit();
+    AdoptAllInherited();
+  }
+  __atomic_store_n(&g_ready, (uint8_t)1, __ATOMIC_RELEASE);
+}
+
+}  // namespace
+
+}  // namespace penstock
