@@ -22,16 +22,16 @@ constexpr std::uint64_t kQueueId = 0;
 constexpr std::uint64_t kTimerId = UINT64_MAX;
 
 std::int64_t RunFileOp(const FileOp& op) {
-  std::uint32_t done = 0;
+  std::int64_t done = 0;
   while (done < op.length) {
     char* at = static_cast<char*>(op.buffer) + done;
-    const auto offset = static_cast<off_t>(op.offset + done);
-    const ssize_t n = op.write ? pwrite(op.fd, at, op.length - done, offset)
-                               : pread(op.fd, at, op.length - done, offset);
+    const auto left = static_cast<std::size_t>(op.length - done);
+    const auto offset = static_cast<off_t>(op.offset) + done;
+    const ssize_t n = op.write ? pwrite(op.fd, at, left, offset) : pread(op.fd, at, left, offset);
     if (n < 0 && errno == EINTR) continue;
     if (n < 0) return done > 0 ? done : -errno;
     if (n == 0) break;
-    done += static_cast<std::uint32_t>(n);
+    done += n;
   }
   return done;
 }

@@ -85,8 +85,8 @@ class Arena {
   // A reader's view over the sidecar's own mapping.
   pst_view View() const;
 
-  // A segment that was never used; nullopt after the last. Its generation is still 0. `prepared` tells
-  // whether the helper had made it ready.
+  // A segment that was never used; nullopt after the last, and for a moment while the helper is at work
+  // on the last ones. Its generation is still 0. `prepared` tells whether the helper had made it ready.
   std::optional<std::uint32_t> TakeSegment(bool* prepared = nullptr);
   // Asks the helper to make a segment huge that was taken before it was prepared; once it is full.
   void CollapseLater(std::uint32_t number);

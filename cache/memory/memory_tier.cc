@@ -70,11 +70,12 @@ std::optional<Space> MemoryTier::Append(Area area, std::uint32_t bytes) {
 }
 
 std::optional<Space> MemoryTier::Allocate(Area area, std::uint32_t bytes) {
-  // Each retry has won at least a quarter of a segment; a few are enough even when all survives.
+  // Retries move segments that survive as a whole, which wins nothing; after some it is taken by force,
+  // and then each one wins at least a quarter of a segment.
   for (int tries = 0; tries < 64; ++tries) {
     if (auto space = Append(area, bytes)) return space;
     std::uint32_t number = kNone;
-    switch (Acquire(area, &number)) {
+    switch (Acquire(area, tries > 32, &number)) {
       case Acquired::kNone: return std::nullopt;
       case Acquired::kRetry: break;
       case Acquired::kGot: OpenSegment(area, number); break;
@@ -113,7 +114,7 @@ bool MemoryTier::TakeFree(Area area, std::uint32_t* number) {
   return true;
 }
 
-MemoryTier::Acquired MemoryTier::Acquire(Area area, std::uint32_t* number) {
+MemoryTier::Acquired MemoryTier::Acquire(Area area, bool force, std::uint32_t* number) {
   if (TakeFree(area, number)) return Acquired::kGot;
   // A transit segment does not stay: what it could win from others would be lost to it.
   if (area != kTransit && CompactSparse()) return Acquired::kRetry;
@@ -122,9 +123,9 @@ MemoryTier::Acquired MemoryTier::Acquire(Area area, std::uint32_t* number) {
       if (Count(kKeep) >= shares_.keep_max || GeneralCount() <= shares_.general_min) {
         return Acquired::kNone;
       }
-      return RecycleGeneral(number);
+      return RecycleGeneral(force, number);
     case kProbation:
-    case kMain: return RecycleGeneral(number);
+    case kMain: return RecycleGeneral(force, number);
     case kTransit:
     case kNames: return RecycleFront(area, number);
     default: return Acquired::kNone;
@@ -153,7 +154,7 @@ MemoryTier::Acquired MemoryTier::RecycleFront(Area area, std::uint32_t* number) 
   return Acquired::kGot;
 }
 
-MemoryTier::Acquired MemoryTier::RecycleGeneral(std::uint32_t* number) {
+MemoryTier::Acquired MemoryTier::RecycleGeneral(bool force, std::uint32_t* number) {
   const std::uint32_t small = Front(kProbation);
   const std::uint32_t large = Front(kMain);
   bool use_small = small != kNone &&
@@ -165,12 +166,42 @@ MemoryTier::Acquired MemoryTier::RecycleGeneral(std::uint32_t* number) {
   }
   const std::uint32_t victim = use_small ? small : large;
   if (victim == kNone) return Acquired::kNone;
-  Empty(victim, kMain, [](const pst_entry&, std::uint8_t touches) { return touches > 0; },
-        use_small ? kMaxTouches : 1);
+  const std::uint8_t forget = use_small ? kMaxTouches : 1;
+  if (!force && KeepWhole(victim, forget)) return Acquired::kRetry;
+  Empty(victim, kMain, [](const pst_entry&, std::uint8_t touches) { return touches > 0; }, forget);
   if (segments_[victim].state != State::kFree) return Acquired::kRetry;
   std::erase(free_, victim);
   *number = victim;
   return Acquired::kGot;
+}
+
+// If most of a segment was touched, it goes to the end of the main queue as it is.
+bool MemoryTier::KeepWhole(std::uint32_t number, std::uint8_t forget_touches) {
+  Segment& segment = segments_[number];
+  std::uint32_t touched = 0;
+  for (std::size_t i = 0; i < segment.slots.size(); ++i) {
+    if (!segment.slots[i].live || segment.slots[i].touches == 0) continue;
+    const std::uint32_t end =
+        i + 1 < segment.slots.size() ? segment.slots[i + 1].units * PST_ALIGN : segment.fill;
+    touched += end - segment.slots[i].units * PST_ALIGN;
+  }
+  if (touched <= kMaxSurvivingBytes) return false;
+  for (Slot& slot : segment.slots) {
+    if (!slot.live || slot.touches == 0) continue;
+    const bool silent = slot.touches == kMaxTouches;
+    slot.touches = slot.touches > forget_touches ? static_cast<std::uint8_t>(slot.touches - forget_touches)
+                                                 : std::uint8_t{0};
+    if (!silent) continue;
+    const auto place = index_.FindIn(slot.bucket, number, slot.units * PST_ALIGN);
+    if (!place) continue;
+    pst_entry entry = index_.At(*place);
+    entry.flags |= PST_ENTRY_RECENCY;
+    index_.Store(*place, entry);
+  }
+  std::erase(fifo_[segment.area], number);
+  segment.area = kMain;
+  fifo_[kMain].push_back(number);
+  return true;
 }
 
 bool MemoryTier::CompactSparse() {

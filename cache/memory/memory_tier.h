@@ -10,7 +10,8 @@
 //   names      name records and listings: live ones are appended again when their segment's turn comes
 //
 // Recycling copies what shall survive (into the open segment of its kind); at least a quarter of each
-// segment is won, so it always ends. A sparse segment (less than half alive: versions superseded, files
+// segment is won, so it always ends. A general segment of which more than three quarters shall survive
+// moves to the main queue's end as it stands, without a copy. A sparse segment (less than half alive: versions superseded, files
 // forgotten) is compacted before anything that is alive is dropped. A segment into which an origin read
 // is in flight is pinned and never recycled.
 //
@@ -128,9 +129,10 @@ class MemoryTier {
 
   std::optional<Space> Allocate(Area area, std::uint32_t bytes);
   std::optional<Space> Append(Area area, std::uint32_t bytes);
-  Acquired Acquire(Area area, std::uint32_t* number);
+  Acquired Acquire(Area area, bool force, std::uint32_t* number);
   bool TakeFree(Area area, std::uint32_t* number);
-  Acquired RecycleGeneral(std::uint32_t* number);
+  Acquired RecycleGeneral(bool force, std::uint32_t* number);
+  bool KeepWhole(std::uint32_t number, std::uint8_t forget_touches);
   Acquired RecycleFront(Area area, std::uint32_t* number);
   bool CompactSparse();
   std::uint32_t Front(Area area) const;

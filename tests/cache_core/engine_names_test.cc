@@ -1,0 +1,326 @@
+// Names and listings: how few questions, how fresh, and what errors mean.
+#include <fcntl.h>
+
+#include <cerrno>
+#include <cstring>
+#include <set>
+
+#include "shim/abi/record.h"
+#include "tests/cache_core/engine_fixture.h"
+
+namespace penstock::cache {
+namespace {
+
+class NamesTest : public EngineTest {
+ protected:
+  std::vector<std::string> ListedNames(const std::string& path, EngineOp* list) {
+    std::vector<std::string> names;
+    for (std::uint32_t page = 0; page < list->result_length; ++page) {
+      const auto bytes = Bytes(path, 0, PST_RANGE_LISTING + page);
+      if (!bytes) {
+        ADD_FAILURE() << "page " << page << " is missing";
+        return names;
+      }
+      pst_listing_page head;
+      std::memcpy(&head, bytes->data(), sizeof head);
+      EXPECT_EQ(head.listing_id, list->result_version);
+      std::size_t at = sizeof head;
+      for (std::uint32_t i = 0; i < head.count; ++i) {
+        pst_listing_entry entry;
+        std::memcpy(&entry, bytes->data() + at, sizeof entry);
+        names.emplace_back(bytes->data() + at + offsetof(pst_listing_entry, name), entry.name_len);
+        at += entry.record_bytes;
+      }
+    }
+    return names;
+  }
+};
+
+TEST_F(NamesTest, OneListAnswersForAllChildrenAndForWhatIsAbsent) {
+  for (int i = 0; i < 20; ++i) origin_.Put("d/f" + std::to_string(i), "x");
+  EXPECT_EQ(AttrOf("d/f3").kind, PST_KIND_FILE);
+  EXPECT_EQ(AttrOf("d/f4").size, 1u);
+  EngineOp absent = Lookup("d/nothing");
+  Run({&absent});
+  EXPECT_EQ(absent.err, ENOENT);
+  EXPECT_EQ(absent.attr.kind, PST_KIND_ABSENT);
+  EXPECT_EQ(absent.attr.err, ENOENT);
+  EXPECT_EQ(origin_.lists_seen(), 1u);
+  EXPECT_EQ(origin_.stats_seen(), 0u);
+  ASSERT_TRUE(Record("d/f9").has_value());  // nobody asked for it
+  EXPECT_EQ(Record("d/nothing")->kind, PST_KIND_ABSENT);
+}
+
+TEST_F(NamesTest, ConcurrentLookupsShareOneList) {
+  for (int i = 0; i < 100; ++i) origin_.Put("d/f" + std::to_string(i), "x");
+  std::vector<EngineOp> ops;
+  for (int i = 0; i < 100; ++i) ops.push_back(Lookup("d/f" + std::to_string(i)));
+  std::vector<EngineOp*> pointers;
+  for (EngineOp& op : ops) pointers.push_back(&op);
+  origin_.Hold(true);
+  for (EngineOp* op : pointers) loop_->Post([this, op] { engine_->Start(op); });
+  TurnFor(20'000'000);
+  EXPECT_EQ(origin_.held(), 1u);
+  origin_.Hold(false);
+  origin_.Release();
+  TurnFor(20'000'000);
+  for (const EngineOp& op : ops) EXPECT_EQ(op.attr.kind, PST_KIND_FILE);
+  EXPECT_EQ(origin_.lists_seen(), 1u);
+}
+
+TEST_F(NamesTest, ALargeDirectoryIsAskedByName) {
+  origin_.SetPageEntries(10);
+  for (int i = 100; i < 200; ++i) origin_.Put("d/f" + std::to_string(i), "x");
+  EXPECT_EQ(AttrOf("d/f105").kind, PST_KIND_FILE);  // on the first page
+  EXPECT_EQ(origin_.stats_seen(), 0u);
+  EXPECT_EQ(AttrOf("d/f177").kind, PST_KIND_FILE);
+  EXPECT_EQ(AttrOf("d/nothing").kind, PST_KIND_ABSENT);
+  EXPECT_EQ(origin_.lists_seen(), 1u);
+  EXPECT_EQ(origin_.stats_seen(), 2u);
+  (void)AttrOf("d/f177");
+  (void)AttrOf("d/nothing");
+  EXPECT_EQ(origin_.stats_seen(), 2u);
+}
+
+TEST_F(NamesTest, TheRootIsADirectoryEvenWhenTheOriginIsEmpty) {
+  EXPECT_EQ(AttrOf("").kind, PST_KIND_DIRECTORY);
+  EXPECT_EQ(origin_.lists_seen() + origin_.stats_seen(), 0u);
+  EngineOp list = Op(EngineOpKind::kList, "");
+  Run({&list});
+  EXPECT_EQ(list.err, 0);
+  EXPECT_EQ(list.result_length, 1u);
+  EXPECT_TRUE(ListedNames("", &list).empty());
+}
+
+TEST_F(NamesTest, APathThroughAFileIsNotADirectory) {
+  origin_.Put("d/file", "x");
+  EngineOp op = Lookup("d/file/below/it");
+  Run({&op});
+  EXPECT_EQ(op.err, ENOTDIR);
+  EngineOp again = Lookup("d/file/other");
+  Run({&again});
+  EXPECT_EQ(again.err, ENOTDIR);
+  EngineOp missing = Lookup("none/at/all");
+  Run({&missing});
+  EXPECT_EQ(missing.err, ENOENT);
+}
+
+TEST_F(NamesTest, NamesExpireAndARevalidatedFileKeepsItsBytes) {
+  Build(&origin_, 64, 200'000'000);
+  origin_.Put("f", Pattern(1000, 1));
+  EngineOp fetch = Fetch("f", 0, 1000);
+  Run({&fetch});
+  ASSERT_EQ(fetch.err, 0);
+  const std::uint64_t version = fetch.version;
+  origin_.ForgetSeen();
+  TurnFor(250'000'000);
+  EXPECT_EQ(AttrOf("f").version, version);
+  EXPECT_EQ(origin_.lists_seen(), 1u);
+  EXPECT_EQ(Bytes("f", version, 0), Pattern(1000, 1));
+  EXPECT_TRUE(origin_.reads_seen().empty());
+}
+
+TEST_F(NamesTest, AnExpiredNameWhoseVersionChangedIsANewVersion) {
+  Build(&origin_, 64, 100'000'000);
+  origin_.Put("f", "old", "v1");
+  const std::uint64_t old_version = AttrOf("f").version;
+  origin_.Put("f", "newer", "v2");
+  TurnFor(150'000'000);
+  const pst_attr attr = AttrOf("f");
+  EXPECT_NE(attr.version, old_version);
+  EXPECT_EQ(attr.size, 5u);
+  EXPECT_EQ(Record("f")->version, attr.version);
+  origin_.Remove("f");
+  origin_.Put("g", "x");
+  TurnFor(150'000'000);
+  EXPECT_EQ(AttrOf("f").kind, PST_KIND_ABSENT);
+  EXPECT_EQ(Record("f")->kind, PST_KIND_ABSENT);
+}
+
+TEST_F(NamesTest, ATtlOfZeroAsksEachTimeAndEnds) {
+  Build(&origin_, 64, 0);
+  origin_.Put("d/f", "x");
+  EXPECT_EQ(AttrOf("d/f").kind, PST_KIND_FILE);
+  EXPECT_EQ(AttrOf("d/none").kind, PST_KIND_ABSENT);
+  EXPECT_GE(origin_.lists_seen(), 2u);
+}
+
+TEST_F(NamesTest, AListingIsSortedCompleteAndSharedByConcurrentReaders) {
+  origin_.SetPageEntries(100);
+  std::vector<std::string> expected;
+  for (int i = 0; i < 3000; ++i) {
+    const std::string name = "a rather long name to fill pages " + std::to_string(10'000 + i);
+    origin_.Put("d/" + name, "x");
+    expected.push_back(name);
+  }
+  EngineOp a = Op(EngineOpKind::kList, "d");
+  EngineOp b = Op(EngineOpKind::kList, "d");
+  Run({&a, &b});
+  EXPECT_EQ(a.err, 0);
+  EXPECT_EQ(a.result_version, b.result_version);
+  EXPECT_GT(a.result_length, 1u);
+  EXPECT_EQ(origin_.lists_seen(), 30u);
+  EXPECT_EQ(ListedNames("d", &a), expected);
+  EXPECT_TRUE(Record("d/" + expected[2999]).has_value());
+  EngineOp again = Op(EngineOpKind::kList, "d");
+  Run({&again});
+  EXPECT_EQ(again.result_version, a.result_version);
+  EXPECT_EQ(origin_.lists_seen(), 30u);
+  EXPECT_EQ(AttrOf("d/absent").kind, PST_KIND_ABSENT);  // the whole is known now
+  EXPECT_EQ(origin_.stats_seen(), 0u);
+}
+
+TEST_F(NamesTest, TheSlowLaneOfAListingGivesTheSameBytes) {
+  for (int i = 0; i < 5000; ++i) origin_.Put("d/" + std::to_string(i), "x");
+  EngineOp list = Op(EngineOpKind::kList, "d");
+  Run({&list});
+  std::string expected;
+  for (std::uint32_t page = 0; page < list.result_length; ++page) {
+    expected += *Bytes("d", 0, PST_RANGE_LISTING + page);
+  }
+  std::string got;
+  for (;;) {
+    std::vector<std::byte> buffer(4096);
+    EngineOp read = Op(EngineOpKind::kListingRead, "d");
+    read.version = list.result_version;
+    read.offset = got.size();
+    read.length = buffer.size();
+    read.buffer = buffer;
+    Run({&read});
+    ASSERT_EQ(read.err, 0);
+    if (read.result_length == 0) break;
+    got.append(reinterpret_cast<const char*>(buffer.data()), read.result_length);
+  }
+  EXPECT_EQ(got, expected);
+  std::vector<std::byte> buffer(64);
+  EngineOp stale = Op(EngineOpKind::kListingRead, "d");
+  stale.version = list.result_version + 1;
+  stale.buffer = buffer;
+  Run({&stale});
+  EXPECT_EQ(stale.err, ESTALE);
+}
+
+TEST_F(NamesTest, AnUnchangedListingKeepsItsIdAndAChangedOneDoesNot) {
+  Build(&origin_, 64, 50'000'000);
+  origin_.Put("d/a", "x");
+  EngineOp list = Op(EngineOpKind::kList, "d");
+  Run({&list});
+  const std::uint64_t id = list.result_version;
+  EXPECT_NE(id, 0u);
+  TurnFor(60'000'000);
+  Run({&list});
+  EXPECT_EQ(list.result_version, id);
+  origin_.Put("d/b", "x");
+  TurnFor(60'000'000);
+  Run({&list});
+  EXPECT_NE(list.result_version, id);
+  EXPECT_EQ(ListedNames("d", &list), (std::vector<std::string>{"a", "b"}));
+}
+
+TEST_F(NamesTest, ListingAFileOrNothingFails) {
+  origin_.Put("f", "x");
+  EngineOp file = Op(EngineOpKind::kList, "f");
+  Run({&file});
+  EXPECT_EQ(file.err, ENOTDIR);
+  EngineOp none = Op(EngineOpKind::kList, "none");
+  Run({&none});
+  EXPECT_EQ(none.err, ENOENT);
+}
+
+TEST_F(NamesTest, ErrorsOfTheOriginAreNotCached) {
+  origin_.Put("d/f", "x");
+  origin_.FailWith(Code::kUnavailable);
+  EngineOp op = Lookup("d/f");
+  Run({&op});
+  EXPECT_EQ(op.err, EIO);
+  origin_.FailWith(Code::kPermission);
+  Run({&op});
+  EXPECT_EQ(op.err, EACCES);
+  EXPECT_FALSE(Record("d/f").has_value());
+  origin_.FailWith(Code::kOk);
+  Run({&op});
+  EXPECT_EQ(op.err, 0);
+}
+
+TEST_F(NamesTest, WithoutTheRightToListNamesAreAskedOneByOne) {
+  origin_.Put("d/f", "x");
+  origin_.FailLists(Code::kPermission);
+  EXPECT_EQ(AttrOf("d/f").kind, PST_KIND_FILE);
+  EngineOp absent = Lookup("d/none");
+  Run({&absent});
+  EXPECT_EQ(absent.err, ENOENT);
+}
+
+TEST_F(NamesTest, ForgetDropsNamesListingsAndRecords) {
+  origin_.Put("d/e/f", "x");
+  origin_.Put("other", "x");
+  EngineOp list = Op(EngineOpKind::kList, "d/e");
+  Run({&list});
+  (void)AttrOf("d/e/f");
+  (void)AttrOf("other");
+  engine_->Forget(0, "d");
+  EXPECT_FALSE(Record("d/e/f").has_value());
+  EXPECT_FALSE(Bytes("d/e", 0, PST_RANGE_LISTING).has_value());
+  EXPECT_TRUE(Record("other").has_value());
+  origin_.Put("d/e/g", "x");
+  EXPECT_EQ(AttrOf("d/e/g").kind, PST_KIND_FILE);
+  engine_->Forget(0, "");
+  EXPECT_FALSE(Record("other").has_value());
+}
+
+TEST_F(NamesTest, AKeyGivesItsNameBack) {
+  origin_.Put("d/f", "x");
+  const pst_attr attr = AttrOf("d/f");
+  std::vector<std::byte> buffer(4096);
+  EngineOp op = Op(EngineOpKind::kName, "");
+  op.id = KeyOf("d/f");
+  op.buffer = buffer;
+  Run({&op});
+  EXPECT_EQ(op.err, 0);
+  EXPECT_EQ(std::string(reinterpret_cast<char*>(buffer.data()), op.result_length), "d/f");
+  EXPECT_EQ(op.attr.version, attr.version);
+  op = Op(EngineOpKind::kName, "");
+  op.id = {1, 2};
+  op.buffer = buffer;
+  Run({&op});
+  EXPECT_EQ(op.err, ENOENT);
+}
+
+TEST_F(NamesTest, AWaiterGivesUpAtItsDeadlineAndOneMayBeCancelled) {
+  origin_.Put("d/f", "x");
+  origin_.Hold(true);
+  EngineOp late = Lookup("d/f");
+  late.deadline_ns = MonotonicNs() + 50'000'000;
+  const std::int64_t begin = MonotonicNs();
+  Run({&late});
+  EXPECT_EQ(late.err, EIO);
+  EXPECT_LT(MonotonicNs() - begin, 2'000'000'000);
+  EngineOp cancelled = Lookup("d/f");
+  Begin(&cancelled);
+  engine_->Cancel(&cancelled);
+  EXPECT_EQ(cancelled.err, ECANCELED);
+  EngineOp patient = Lookup("d/f");
+  Begin(&patient);
+  origin_.Hold(false);
+  origin_.Release();
+  TurnFor(20'000'000);
+  EXPECT_EQ(patient.attr.kind, PST_KIND_FILE);
+}
+
+TEST_F(NamesTest, ManyNamesInABoundedCatalogAreStillAnsweredRight) {
+  EngineOptions options;
+  options.catalog_bytes = 64 << 10;  // some 200 names
+  Mount mount;
+  mount.origin = &origin_;
+  engine_.reset();
+  engine_ = MakeEngine(loop_.get(), arena_.get(), nullptr, {mount}, options);
+  for (int i = 0; i < 3000; ++i) origin_.Put("d/f" + std::to_string(i), "x");
+  origin_.SetPageEntries(5000);
+  for (int i = 0; i < 3000; i += 7) {
+    ASSERT_EQ(AttrOf("d/f" + std::to_string(i)).kind, PST_KIND_FILE) << i;
+    ASSERT_EQ(AttrOf("d/g" + std::to_string(i)).kind, PST_KIND_ABSENT) << i;
+  }
+}
+
+}  // namespace
+}  // namespace penstock::cache

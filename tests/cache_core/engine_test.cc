@@ -1,0 +1,383 @@
+// Fetching: single flight, windows, versions, failures, deadlines.
+#include <cerrno>
+#include <cstring>
+#include <numeric>
+
+#include "tests/cache_core/engine_fixture.h"
+#include "transport/base/crc32c.h"
+#include "transport/base/random.h"
+
+namespace penstock::cache {
+namespace {
+
+constexpr std::uint64_t kMiB = 1 << 20;
+using Offsets = std::vector<std::uint64_t>;
+using FetchTest = EngineTest;
+
+TEST_F(FetchTest, ASmallFileIsReadInOneRequestAndPublishedWithItsCrc) {
+  const std::string bytes = Pattern(150'000, 1);
+  origin_.Put("f", bytes);
+  EngineOp op = Fetch("f", 0, 10);
+  Run({&op});
+  ASSERT_EQ(op.err, 0);
+  ASSERT_EQ(origin_.reads_seen().size(), 1u);
+  EXPECT_EQ(origin_.reads_seen()[0].length, bytes.size());
+  for (std::uint32_t range = 0; range < 3; ++range) {
+    EXPECT_EQ(Bytes("f", op.version, range), bytes.substr(range * 65536ull, 65536));
+    const pst_key key{KeyOf("f"), op.version, PST_NS_FILES, range};
+    pst_entry entry{};
+    ASSERT_TRUE(pst_find(&view_, &key, &entry));
+    const std::string part = bytes.substr(range * 65536ull, 65536);
+    EXPECT_EQ(entry.crc32c, Crc32c(std::as_bytes(std::span(part))));
+  }
+}
+
+TEST_F(FetchTest, AnEmptyFileAndTheEndOfAFileNeedNothing) {
+  origin_.Put("empty", "");
+  origin_.Put("f", "abc");
+  EngineOp empty = Fetch("empty", 0, 100);
+  EngineOp end = Fetch("f", 3, 100);
+  Run({&empty, &end});
+  EXPECT_EQ(empty.err, 0);
+  EXPECT_EQ(end.err, 0);
+  EXPECT_TRUE(origin_.reads_seen().empty());
+}
+
+TEST_F(FetchTest, ConcurrentMissesOfARangeAreOneRead) {
+  origin_.Put("f", Pattern(4 * kMiB, 1));
+  std::vector<EngineOp> ops;
+  for (std::uint64_t i = 0; i < 50; ++i) ops.push_back(Fetch("f", 65536 * 7 + i, 10, 100 + i));
+  std::vector<EngineOp*> pointers;
+  for (EngineOp& op : ops) pointers.push_back(&op);
+  Run(pointers);
+  for (const EngineOp& op : ops) EXPECT_EQ(op.err, 0);
+  EXPECT_EQ(origin_.reads_seen().size(), 1u);
+  EXPECT_EQ(origin_.reads_seen()[0].length, 65536u);
+  EXPECT_EQ(engine_->Stats().single_flight_joins, 49u);
+}
+
+TEST_F(FetchTest, RandomFirstTouchesFetchSmallRangesOnly) {
+  origin_.Put("f", Pattern(64 * kMiB, 1));
+  Random random(3);
+  std::uint64_t asked = 0;
+  for (int i = 0; i < 50; ++i) {
+    EngineOp op = Fetch("f", random.Below(1000) * 65536 + 100, 4096);
+    Run({&op});
+    ASSERT_EQ(op.err, 0);
+    ++asked;
+  }
+  std::uint64_t bytes = 0;
+  for (const auto& read : origin_.reads_seen()) bytes += read.length;
+  EXPECT_LE(bytes, asked * 65536 + 8 * 65536);
+}
+
+// What a client does: take what is there, ask when it is not, report the flag once it stands on it.
+TEST_F(FetchTest, ASequentialReaderIsReadAheadInGrowingWindows) {
+  const std::uint64_t ranges = 64 * kMiB / 65536;
+  origin_.Put("f", Pattern(64 * kMiB, 1));
+  Build(&origin_, 128);
+  const std::uint64_t version = AttrOf("f").version;
+  std::uint64_t misses = 0;
+  std::uint64_t hints = 0;
+  for (std::uint32_t range = 0; range < ranges; ++range) {
+    const pst_key key{KeyOf("f"), version, PST_NS_FILES, range};
+    pst_entry entry{};
+    if (!pst_find(&view_, &key, &entry)) {
+      ++misses;
+      EngineOp op = Fetch("f", range * 65536ull, 65536);
+      Run({&op});
+      ASSERT_EQ(op.err, 0);
+      ASSERT_TRUE(pst_find(&view_, &key, &entry));
+    }
+    if (entry.flags & PST_ENTRY_READAHEAD) {
+      ++hints;
+      EngineOp op = Fetch("f", (range + 1) * 65536ull, 65536);
+      op.hint = true;
+      Run({&op});
+      TurnFor(5'000'000);
+    }
+  }
+  EXPECT_LE(misses, 4u);
+  EXPECT_GE(hints, 5u);
+  EXPECT_LE(hints, 30u);
+  std::uint64_t largest = 0;
+  std::uint64_t total = 0;
+  for (const auto& read : origin_.reads_seen()) {
+    largest = std::max(largest, read.length);
+    total += read.length;
+  }
+  EXPECT_EQ(largest, 4 * kMiB);
+  EXPECT_EQ(total, 64 * kMiB);  // each byte once
+  EXPECT_GT(engine_->Stats().readahead_ranges, 900u);
+  // The second pass finds everything, and no flag that would make it report again.
+  for (std::uint32_t range = 0; range < ranges; ++range) {
+    const pst_key key{KeyOf("f"), version, PST_NS_FILES, range};
+    pst_entry entry{};
+    ASSERT_TRUE(pst_find(&view_, &key, &entry));
+    EXPECT_FALSE(entry.flags & PST_ENTRY_READAHEAD) << range;
+  }
+}
+
+TEST_F(FetchTest, TheFirstRangeOfALongAskComesBeforeTheRest) {
+  origin_.Put("f", Pattern(32 * kMiB, 1));
+  EngineOp op = Fetch("f", 0, 8 * kMiB);
+  origin_.Hold(true);
+  Begin(&op);
+  TurnFor(5'000'000);
+  ASSERT_GE(origin_.held(), 2u);
+  EXPECT_LE(origin_.reads_seen()[0].length, 256u << 10);
+  origin_.Hold(false);
+  origin_.Release();
+  TurnFor(50'000'000);
+  EXPECT_EQ(op.err, 0);
+  for (std::uint32_t range = 0; range < 128; ++range) EXPECT_TRUE(Cached("f", range)) << range;
+  EXPECT_FALSE(Cached("f", 128));
+}
+
+TEST_F(FetchTest, AReplacedObjectGivesEstaleAndNeverAMix) {
+  origin_.Put("f", Pattern(4 * kMiB, 1), "v1");
+  EngineOp first = Fetch("f", 0, 65536);
+  Run({&first});
+  const std::uint64_t old_version = first.version;
+  origin_.Put("f", Pattern(4 * kMiB, 2), "v2");
+  EngineOp op = Fetch("f", 20 * 65536, 65536);
+  ASSERT_EQ(op.version, old_version);  // nobody knows of it yet
+  Run({&op});
+  EXPECT_EQ(op.err, ESTALE);
+  EXPECT_FALSE(Bytes("f", old_version, 20).has_value());
+  EXPECT_EQ(Bytes("f", old_version, 0), Pattern(4 * kMiB, 1).substr(0, 65536));
+  const pst_attr attr = AttrOf("f");  // forgotten, so asked again
+  EXPECT_NE(attr.version, old_version);
+  EngineOp again = Fetch("f", 20 * 65536, 65536);
+  Run({&again});
+  EXPECT_EQ(again.err, 0);
+  EXPECT_EQ(Bytes("f", attr.version, 20), Pattern(4 * kMiB, 2).substr(20 * 65536, 65536));
+  op.version = old_version;
+  Run({&op});
+  EXPECT_EQ(op.err, ESTALE);
+}
+
+TEST_F(FetchTest, ARemovedObjectGivesEstaleToWhoHasItOpen) {
+  origin_.Put("f", Pattern(4 * kMiB, 1));
+  EngineOp op = Fetch("f", 0, 10);
+  origin_.Remove("f");
+  Run({&op});
+  EXPECT_EQ(op.err, ESTALE);
+}
+
+TEST_F(FetchTest, ABodyOfTheWrongLengthIsNeverPublished) {
+  origin_.Put("f", Pattern(100'000, 1));
+  EngineOp op = Fetch("f", 0, 10);
+  origin_.FailWith(Code::kTruncated);
+  Run({&op});
+  EXPECT_EQ(op.err, EIO);
+  EXPECT_FALSE(Bytes("f", op.version, 0).has_value());
+  EXPECT_FALSE(Bytes("f", op.version, 1).has_value());
+  origin_.FailWith(Code::kOk);
+  Run({&op});
+  EXPECT_EQ(op.err, 0);
+  EXPECT_EQ(Bytes("f", op.version, 0), Pattern(100'000, 1).substr(0, 65536));
+}
+
+TEST_F(FetchTest, ErrorsReachAllWhoWaitAndTheNextOneTriesAgain) {
+  origin_.Put("f", Pattern(100'000, 1));
+  EngineOp a = Fetch("f", 0, 10);
+  EngineOp b = Fetch("f", 70'000, 10);
+  origin_.FailWith(Code::kPermission);
+  Run({&a, &b});
+  EXPECT_EQ(a.err, EACCES);
+  EXPECT_EQ(b.err, EACCES);
+  EXPECT_EQ(origin_.reads_seen().size(), 1u);
+  origin_.FailWith(Code::kOk);
+  Run({&a});
+  EXPECT_EQ(a.err, 0);
+}
+
+TEST_F(FetchTest, AWaiterGivesUpAtItsDeadlineWhileTheReadGoesOn) {
+  origin_.Put("f", Pattern(100'000, 1));
+  EngineOp op = Fetch("f", 0, 10);
+  op.deadline_ns = MonotonicNs() + 50'000'000;
+  origin_.Hold(true);
+  const std::int64_t begin = MonotonicNs();
+  Run({&op});
+  EXPECT_EQ(op.err, EIO);
+  EXPECT_LT(MonotonicNs() - begin, 2'000'000'000);
+  origin_.Hold(false);
+  origin_.Release();
+  TurnFor(20'000'000);
+  EXPECT_TRUE(Bytes("f", op.version, 0).has_value());
+}
+
+TEST_F(FetchTest, CancelEndsTheWaitOnce) {
+  origin_.Put("f", Pattern(100'000, 1));
+  EngineOp op = Fetch("f", 0, 10);
+  origin_.Hold(true);
+  Begin(&op);
+  engine_->Cancel(&op);
+  EXPECT_EQ(op.err, ECANCELED);
+  engine_->Cancel(&op);
+  EXPECT_EQ(engine_->Stats().inflight, 0u);
+  origin_.Hold(false);
+  origin_.Release();
+  TurnFor(10'000'000);
+  EXPECT_EQ(op.err, ECANCELED);
+}
+
+TEST_F(FetchTest, TheEngineCanEndWhileReadsAreInFlight) {
+  origin_.Put("f", Pattern(4 * kMiB, 1));
+  EngineOp op = Fetch("f", 0, 10);
+  origin_.Hold(true);
+  Begin(&op);
+  EXPECT_EQ(origin_.held(), 1u);
+  engine_.reset();
+  EXPECT_EQ(op.err, ECANCELED);
+  EXPECT_EQ(origin_.held(), 0u);
+  origin_.Hold(false);
+}
+
+TEST_F(FetchTest, FilesOpenedInOrderBringTheirSiblings) {
+  for (int i = 100; i < 200; ++i) origin_.Put("d/f" + std::to_string(i), Pattern(10'000, 1));
+  const auto read = [this](int i) {
+    EngineOp op = Fetch("d/f" + std::to_string(i), 0, 100, 5 << 16);
+    Run({&op});
+    TurnFor(5'000'000);
+    return op.err;
+  };
+  EXPECT_EQ(read(110), 0);
+  EXPECT_FALSE(Cached("d/f111", 0));  // one open says nothing
+  EXPECT_EQ(read(111), 0);
+  for (int i = 112; i < 116; ++i) EXPECT_TRUE(Cached("d/f" + std::to_string(i), 0)) << i;
+  EXPECT_FALSE(Cached("d/f120", 0));
+  EXPECT_EQ(read(116), 0);
+  for (int i = 117; i < 124; ++i) EXPECT_TRUE(Cached("d/f" + std::to_string(i), 0)) << i;
+  EXPECT_GE(engine_->Stats().sibling_prefetches, 12u);
+}
+
+TEST_F(FetchTest, FilesOpenedInRandomOrderBringNoSiblings) {
+  for (int i = 1000; i < 1400; ++i) origin_.Put("d/f" + std::to_string(i), Pattern(10'000, 1));
+  Random random(11);
+  std::vector<int> order(400);
+  std::iota(order.begin(), order.end(), 1000);
+  for (std::size_t i = order.size(); i > 1; --i) std::swap(order[i - 1], order[random.Below(i)]);
+  for (int i = 0; i < 200; ++i) {
+    EngineOp op = Fetch("d/f" + std::to_string(order[static_cast<std::size_t>(i)]), 0, 100, 5 << 16);
+    Run({&op});
+  }
+  EXPECT_LE(engine_->Stats().sibling_prefetches, 8u);
+}
+
+TEST_F(FetchTest, TheSlowLaneReadsAcrossRanges) {
+  const std::string bytes = Pattern(4 * kMiB, 1);
+  origin_.Put("f", bytes);
+  for (const std::uint64_t offset : Offsets{0, 65'536 - 100, 4 * kMiB - 50, 4 * kMiB + 1}) {
+    std::vector<std::byte> buffer(4096);
+    EngineOp op = Fetch("f", offset, 4096);
+    op.kind = EngineOpKind::kRead;
+    op.buffer = buffer;
+    op.path.clear();  // by key
+    Run({&op});
+    ASSERT_EQ(op.err, 0);
+    const std::string expected = offset < bytes.size() ? bytes.substr(offset, 4096) : "";
+    ASSERT_EQ(op.result_length, expected.size());
+    EXPECT_EQ(std::memcmp(buffer.data(), expected.data(), expected.size()), 0);
+  }
+}
+
+// The arena is a quarter of the data, and readers go through all of it several times.
+TEST_F(FetchTest, DataFourTimesTheArenaIsAlwaysRight) {
+  Build(&origin_, 8);
+  constexpr int kFiles = 64;
+  for (int i = 0; i < kFiles; ++i) {
+    origin_.Put("d/f" + std::to_string(i), Pattern(kMiB + 1000, static_cast<std::uint64_t>(i)));
+  }
+  Random random(5);
+  for (int step = 0; step < 1500; ++step) {
+    const auto file = static_cast<int>(random.Below(kFiles));
+    const std::string path = "d/f" + std::to_string(file);
+    const std::uint64_t offset = random.Below(kMiB);
+    std::vector<std::byte> buffer(4096);
+    EngineOp op = Fetch(path, offset, 4096, random.Below(4));
+    op.kind = step % 2 == 0 ? EngineOpKind::kRead : EngineOpKind::kFetch;
+    op.buffer = buffer;
+    Run({&op});
+    ASSERT_EQ(op.err, 0) << step;
+    const std::string expected = Pattern(kMiB + 1000, static_cast<std::uint64_t>(file));
+    if (op.kind == EngineOpKind::kRead) {
+      ASSERT_EQ(op.result_length, std::min<std::uint64_t>(4096, expected.size() - offset));
+      ASSERT_EQ(std::memcmp(buffer.data(), expected.data() + offset, op.result_length), 0);
+    } else {
+      const auto range = static_cast<std::uint32_t>(offset / 65536);
+      const auto bytes = Bytes(path, op.version, range);
+      ASSERT_TRUE(bytes.has_value()) << "a fresh publication is there for its reader";
+      ASSERT_EQ(*bytes, expected.substr(range * 65536ull, 65536));
+    }
+  }
+}
+
+TEST_F(FetchTest, MoreReadsThanMayBeInFlightWaitTheirTurn) {
+  EngineOptions options;
+  options.inflight_reads = 4;
+  Mount mount;
+  mount.origin = &origin_;
+  engine_.reset();
+  engine_ = MakeEngine(loop_.get(), arena_.get(), nullptr, {mount}, options);
+  origin_.Put("f", Pattern(32 * kMiB, 1));
+  std::vector<EngineOp> ops;
+  for (std::uint64_t i = 0; i < 30; ++i) ops.push_back(Fetch("f", (i * 16 + i % 3 * 2) * 65536, 10, i));
+  origin_.Hold(true);
+  std::vector<EngineOp*> pointers;
+  for (EngineOp& op : ops) loop_->Post([this, &op] { engine_->Start(&op); });
+  TurnFor(20'000'000);
+  EXPECT_EQ(origin_.held(), 4u);
+  while (engine_->Stats().inflight > 0) {
+    EXPECT_LE(origin_.held(), 4u);
+    origin_.Release();
+    TurnFor(2'000'000);
+  }
+  for (const EngineOp& op : ops) EXPECT_EQ(op.err, 0);
+}
+
+TEST_F(FetchTest, AReadThatFindsNoRoomWaitsForAnotherToEnd) {
+  Build(&origin_, 8);
+  origin_.Put("f", Pattern(64 * kMiB, 1));
+  std::vector<EngineOp> ops;
+  for (std::uint64_t i = 0; i < 60; ++i) ops.push_back(Fetch("f", i * kMiB, 900'000, i));
+  origin_.Hold(true);
+  for (EngineOp& op : ops) loop_->Post([this, &op] { engine_->Start(&op); });
+  TurnFor(50'000'000);
+  const std::size_t first = origin_.held();
+  EXPECT_LT(first, 60u);
+  for (int i = 0; i < 2000 && engine_->Stats().inflight > 0; ++i) {
+    origin_.Release();
+    TurnFor(2'000'000);
+  }
+  EXPECT_EQ(engine_->Stats().inflight, 0u);
+  for (const EngineOp& op : ops) EXPECT_EQ(op.err, 0);
+}
+
+TEST_F(FetchTest, WithoutAnObjectStoreMaterializeSaysNoSpace) {
+  origin_.Put("f", "abc");
+  EngineOp op = Fetch("f", 0, 0);
+  op.kind = EngineOpKind::kMaterialize;
+  Run({&op});
+  EXPECT_EQ(op.err, ENOSPC);
+}
+
+TEST_F(FetchTest, RubbishIsRefused) {
+  EngineOp op = Lookup("f");
+  op.mount = 7;
+  Run({&op});
+  EXPECT_EQ(op.err, EINVAL);
+  origin_.Put("d/f", "x");
+  EngineOp directory = Op(EngineOpKind::kFetch, "d");
+  directory.version = 5;
+  Run({&directory});
+  EXPECT_EQ(directory.err, EISDIR);
+  EngineOp unknown = Op(EngineOpKind::kRead, "");
+  unknown.id = {3, 4};
+  Run({&unknown});
+  EXPECT_EQ(unknown.err, ENOENT);
+}
+
+}  // namespace
+}  // namespace penstock::cache
