@@ -195,7 +195,7 @@ MountConfig ReadMount(Section section, const std::string& prefix, const std::str
   mount.mode = static_cast<MountMode>(mode);
   std::size_t data_class = 0;
   section.Choice("class", kClasses, &data_class);
-  mount.data_class = static_cast<DataClass>(data_class);
+  mount.data_class = static_cast<MountDataClass>(data_class);
   section.Duration("metadata_ttl", &mount.metadata_ttl_ns, 0, 365 * kDay);
   section.Duration("deadline", &mount.deadline_ns, 10 * kMs, 3'600 * kSecond);
   std::uint32_t id = 0;
@@ -258,7 +258,7 @@ std::string ConfigError::ToString() const {
 }
 
 const char* ModeName(MountMode mode) { return kModes[static_cast<std::size_t>(mode)].data(); }
-const char* ClassName(DataClass data_class) {
+const char* ClassName(MountDataClass data_class) {
   return kClasses[static_cast<std::size_t>(data_class)].data();
 }
 

@@ -17,7 +17,7 @@
 namespace penstock::cache {
 
 enum class MountMode : std::uint8_t { kReadOnly, kReadWrite };
-enum class DataClass : std::uint8_t { kDataset, kGeneral, kCheckpoint };
+enum class MountDataClass : std::uint8_t { kDataset, kGeneral, kCheckpoint };
 enum class HugePageMode : std::uint8_t { kAuto, kOn, kOff };
 
 struct MountConfig {
@@ -25,7 +25,7 @@ struct MountConfig {
   std::string origin;
   std::string endpoint;  // "" the origin's own
   MountMode mode = MountMode::kReadOnly;
-  DataClass data_class = DataClass::kDataset;
+  MountDataClass data_class = MountDataClass::kDataset;
   std::int64_t metadata_ttl_ns = 60'000'000'000;
   std::int64_t deadline_ns = 30'000'000'000;  // for one question to the origin, all tries included
   std::optional<std::uint32_t> uid;           // what stat shows; none: the program's own
@@ -104,6 +104,6 @@ struct MountMatch {
 std::optional<MountMatch> MatchMount(const std::vector<MountConfig>& mounts, std::string_view path);
 
 const char* ModeName(MountMode mode);
-const char* ClassName(DataClass data_class);
+const char* ClassName(MountDataClass data_class);
 
 }  // namespace penstock::cache

@@ -51,7 +51,7 @@ TEST(Config, TheContractsExample) {
   EXPECT_EQ(config->mounts[0].endpoint, "http://127.0.0.1:10000/account");
   EXPECT_EQ(config->mounts[1].path, "/data/train/nested");
   EXPECT_EQ(config->mounts[1].mode, MountMode::kReadWrite);
-  EXPECT_EQ(config->mounts[1].data_class, DataClass::kCheckpoint);
+  EXPECT_EQ(config->mounts[1].data_class, MountDataClass::kCheckpoint);
   EXPECT_EQ(config->mounts[1].auth_mode, "key");
   EXPECT_FALSE(config->mounts[1].uid);
 }

@@ -1,0 +1,408 @@
+#include "cache/daemon/sidecar.h"
+
+#include <errno.h>
+#include <fmt/format.h>
+#include <poll.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/signalfd.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "cache/config/units.h"
+#include "cache/config/version.h"
+#include "transport/base/clock.h"
+#include "transport/base/log.h"
+
+namespace penstock::cache {
+namespace {
+
+constexpr std::int64_t kPredecessorMs = 15'000;             // a sidecar that is ending
+constexpr std::int64_t kFirstProgramNs = 30 * kNsPerSecond; // the program that started us joins
+constexpr std::int64_t kDrainPollNs = 5 * kNsPerMs;
+constexpr std::int64_t kCancelNs = 5 * kNsPerSecond;        // for cancelled operations to end
+constexpr std::uint64_t kLeastNvmeBytes = 64ull << 20;
+
+std::string Why(const Error& error) {
+  return error.errno_value == 0 ? fmt::format("{} ({})", error.context, CodeName(error.code))
+                                : fmt::format("{}: {}", error.context, strerror(error.errno_value));
+}
+
+// mkdir -p with 0700 for the last.
+bool MakeFolder(const std::string& path) {
+  for (std::size_t at = path.find('/', 1); at != std::string::npos; at = path.find('/', at + 1))
+    mkdir(path.substr(0, at).c_str(), 0755);
+  if (mkdir(path.c_str(), 0700) == 0) return true;
+  struct stat status {};
+  if (errno == EEXIST && stat(path.c_str(), &status) == 0 && S_ISDIR(status.st_mode))
+    return access(path.c_str(), W_OK | X_OK) == 0;
+  return false;
+}
+
+std::uint64_t HalfOfFree(const std::string& path) {
+  struct statvfs room {};
+  if (statvfs(path.c_str(), &room) != 0) return kLeastNvmeBytes;
+  return std::max(static_cast<std::uint64_t>(room.f_bavail) * room.f_frsize / 2, kLeastNvmeBytes);
+}
+
+MountClass ClassOf(MountDataClass data_class) {
+  switch (data_class) {
+    case MountDataClass::kDataset: return MountClass::kDataset;
+    case MountDataClass::kGeneral: return MountClass::kGeneral;
+    case MountDataClass::kCheckpoint: return MountClass::kCheckpoint;
+  }
+  return MountClass::kDataset;
+}
+
+HugePages HugePagesOf(HugePageMode mode) {
+  switch (mode) {
+    case HugePageMode::kAuto: return HugePages::kAuto;
+    case HugePageMode::kOn: return HugePages::kOn;
+    case HugePageMode::kOff: return HugePages::kOff;
+  }
+  return HugePages::kAuto;
+}
+
+}  // namespace
+
+Sidecar::Sidecar(const Config& config, const SidecarOptions& options)
+    : config_(config), options_(options) {}
+
+std::expected<std::unique_ptr<Sidecar>, StartProblem> Sidecar::Create(
+    const Config& config, const SidecarOptions& options) {
+  std::unique_ptr<Sidecar> sidecar(new Sidecar(config, options));
+  StartProblem problem;
+  if (!sidecar->MakeOrigins(&problem)) return std::unexpected(problem);
+  std::string explanation;
+  const bool others = config.sidecar.allow_any_uid || config.sidecar.allow_uids.size() > 1;
+  sidecar->loop_ = MakeLoop(true);
+  auto listener = Listener::Open(config.sidecar.socket, others, kPredecessorMs, &explanation);
+  if (!listener) {
+    problem.lines.push_back(explanation);
+    return std::unexpected(problem);
+  }
+  sidecar->listener_ = *std::move(listener);
+  if (!sidecar->MakeCacheFolders(&problem) || !sidecar->MakeMemory(&problem) ||
+      !sidecar->MakeEngineParts(&problem) || !sidecar->WatchSignals(&problem))
+    return std::unexpected(problem);
+  return sidecar;
+}
+
+bool Sidecar::MakeOrigins(StartProblem* problem) {
+  for (std::size_t i = 0; i < config_.mounts.size(); ++i) {
+    const MountConfig& mount = config_.mounts[i];
+    origin::OriginConfig origin;
+    origin.url = mount.origin;
+    origin.endpoint = mount.endpoint;
+    origin.auth_mode = mount.auth_mode;
+    origin.request_timeout_ms = std::max<std::int64_t>(mount.deadline_ns / kNsPerMs, 1);
+    origin.max_connections = mount.max_connections;
+    origin.ca_file = mount.ca_file;
+    std::string explanation;
+    auto made = origin::MakeOrigin(origin, &explanation);
+    if (!made) {
+      problem->exit_code = 2;
+      const ConfigError error{config_.file, mount.line, fmt::format("mount[{}].origin", i),
+                              explanation.empty() ? Why(made.error()) : explanation};
+      problem->lines.push_back(error.ToString());
+      continue;
+    }
+    origins_.push_back(*std::move(made));
+    if (mount.mode == MountMode::kReadWrite)
+      log::Warning("{}: mode \"rw\" is served read-only for now: opening for write gives EROFS",
+                   mount.path);
+  }
+  return problem->lines.empty();
+}
+
+bool Sidecar::MakeCacheFolders(StartProblem* problem) {
+  for (const std::string& dir : config_.cache.dirs) {
+    if (MakeFolder(dir)) continue;
+    problem->lines.push_back(fmt::format("the cache folder {} cannot be used: {}; set cache.dir to "
+                                         "a folder that user {} can write",
+                                         dir, strerror(errno), geteuid()));
+    return false;
+  }
+  if (config_.cache.nvme_bytes == 0) config_.cache.nvme_bytes = HalfOfFree(config_.cache.dirs[0]);
+  return true;
+}
+
+bool Sidecar::MakeMemory(StartProblem* problem) {
+  ArenaConfig arena;
+  arena.arena_bytes = config_.cache.memory_bytes;
+  arena.huge_pages = HugePagesOf(config_.cache.hugepages);
+  for (std::size_t i = 0; i < config_.mounts.size(); ++i) {
+    const MountConfig& mount = config_.mounts[i];
+    arena.mounts.push_back(DescribeMount(static_cast<std::uint32_t>(i), mount.path, false,
+                                         mount.uid.value_or(UINT32_MAX),
+                                         mount.gid.value_or(UINT32_MAX)));
+  }
+  auto made = Arena::Create(arena);
+  if (!made) {
+    problem->lines.push_back(fmt::format(
+        "{} of shared memory cannot be had: {}; lower cache.memory{}",
+        FormatBytesForPeople(config_.cache.memory_bytes), Why(made.error()),
+        config_.cache.hugepages == HugePageMode::kOn ? ", or set cache.hugepages to \"auto\"" : ""));
+    return false;
+  }
+  arena_ = *std::move(made);
+  return true;
+}
+
+bool Sidecar::MakeEngineParts(StartProblem* problem) {
+  JobFolderConfig job;
+  job.path = config_.sidecar.socket + ".d";
+  auto folder = OpenJobFolder(job);
+  if (!folder) {
+    problem->lines.push_back(fmt::format("the job's folder {} cannot be used: {}", job.path,
+                                         Why(folder.error())));
+    return false;
+  }
+  job_ = *std::move(folder);
+  ObjectStoreConfig objects;
+  objects.dir = config_.cache.dirs[0];
+  objects.max_bytes = config_.cache.nvme_bytes;
+  auto store = MakeObjectStore(loop_.get(), objects);
+  if (!store) {
+    problem->lines.push_back(fmt::format("object files cannot be kept in {}: {}", objects.dir,
+                                         Why(store.error())));
+    return false;
+  }
+  objects_ = *std::move(store);
+  std::vector<Mount> mounts;
+  std::vector<Probes::Target> targets;
+  for (std::size_t i = 0; i < config_.mounts.size(); ++i) {
+    const MountConfig& from = config_.mounts[i];
+    Mount mount;
+    mount.path = from.path;
+    mount.mount_class = ClassOf(from.data_class);
+    mount.metadata_ttl_ns = from.metadata_ttl_ns;
+    mount.uid = from.uid.value_or(UINT32_MAX);
+    mount.gid = from.gid.value_or(UINT32_MAX);
+    mount.deadline_ns = from.deadline_ns;
+    mount.origin = origins_[i].get();
+    mounts.push_back(std::move(mount));
+    targets.push_back({from.path, origins_[i].get()});
+  }
+  EngineOptions options;
+  options.cpus = config_.sidecar.cpus;
+  engine_ = MakeEngine(loop_.get(), arena_.get(), objects_.get(), std::move(mounts), options);
+  tickets_ = std::make_unique<Tickets>(loop_.get(), config_.limits.tickets);
+  context_.loop = loop_.get();
+  context_.engine = engine_.get();
+  context_.job = job_.get();
+  context_.tickets = tickets_.get();
+  context_.mount_count = static_cast<std::uint32_t>(config_.mounts.size());
+  context_.max_requests = config_.limits.requests;
+  admin_ = std::make_unique<AdminService>(this);
+  RegistryConfig registry;
+  registry.allow_any_uid = config_.sidecar.allow_any_uid;
+  registry.allow_uids = config_.sidecar.allow_uids;
+  registry.max_sessions = config_.limits.sessions;
+  registry_ = std::make_unique<Registry>(&context_, arena_.get(), registry,
+                                         [this](AdminRequest request, AdminReply reply) {
+                                           admin_->Handle(std::move(request), std::move(reply));
+                                         });
+  probes_ = std::make_unique<Probes>(loop_.get(), std::move(targets));
+  return true;
+}
+
+bool Sidecar::WatchSignals(StartProblem* problem) {
+  sigset_t set;
+  sigemptyset(&set);
+  for (const int number : {SIGTERM, SIGINT, SIGHUP}) sigaddset(&set, number);
+  signals_ = Fd(signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK));
+  if (signals_.valid() &&
+      loop_->Watch(signals_.get(), POLLIN, [this](std::uint32_t) { OnSignal(); }))
+    return true;
+  problem->lines.push_back("signals cannot be watched");
+  return false;
+}
+
+Sidecar::~Sidecar() {
+  if (signals_.valid() && loop_) loop_->Unwatch(signals_.get());
+  // In the order of who uses whom; the socket goes last, when nothing of this one is left.
+  probes_.reset();
+  registry_.reset();
+  admin_.reset();
+  tickets_.reset();
+  engine_.reset();
+  objects_.reset();
+  job_.reset();
+  arena_.reset();
+  listener_.reset();
+  loop_.reset();
+  origins_.clear();
+}
+
+int Sidecar::Run() {
+  Serve();
+  loop_->Run();
+  const bool clean = registry_->Stats().sessions == 0;
+  registry_->EndAll();
+  if (clean) job_->Remove();
+  log::Info("ended");
+  return 0;
+}
+
+void Sidecar::Serve() {
+  started_ns_ = MonotonicNs();
+  registry_->OnProgramsChanged([this] { OnProgramsChanged(); });
+  if (!listener_->Start(loop_.get(), [this](Fd fd) { registry_->Accepted(std::move(fd)); })) {
+    log::Error("{} cannot be watched", listener_->path());
+    return loop_->Stop();
+  }
+  log::Info("penstockd {} serves {} on {}: {} of memory{}, {} mount(s), {}", kVersion, config_.file,
+            config_.sidecar.socket, FormatBytesForPeople(arena_->arena_bytes()),
+            arena_->hugetlb() ? " in huge pages" : "", config_.mounts.size(), loop_->Name());
+  if (options_.ready_fd >= 0) {
+    (void)!write(options_.ready_fd, "1", 1);
+    close(options_.ready_fd);
+  }
+  probes_->Ask(0, [] {});
+  if (options_.linger)
+    linger_timer_ = loop_->After(std::max(config_.sidecar.linger_ns, kFirstProgramNs),
+                                 [this] { BeginStop("no program came"); });
+}
+
+void Sidecar::OnProgramsChanged() {
+  if (!options_.linger || stopping_) return;
+  const bool none = registry_->Stats().programs == 0;
+  if (linger_timer_ != 0) loop_->CancelTimer(std::exchange(linger_timer_, 0));
+  if (none)
+    linger_timer_ = loop_->After(config_.sidecar.linger_ns, [this] {
+      linger_timer_ = 0;
+      if (registry_->Programs() == 0) BeginStop("the last program has ended");
+      else OnProgramsChanged();
+    });
+}
+
+// ---- the end ----
+
+void Sidecar::OnSignal() {
+  signalfd_siginfo info{};
+  if (read(signals_.get(), &info, sizeof info) != sizeof info) return;
+  if (stopping_) drain_until_ns_ = 0;  // said twice: do not wait any longer
+  BeginStop(strsignal(static_cast<int>(info.ssi_signo)));
+}
+
+void Sidecar::BeginStop(const char* why) {
+  if (std::exchange(stopping_, true)) return;
+  log::Info("ending: {}", why);
+  registry_->Drain();
+  drain_until_ns_ = MonotonicNs() + config_.sidecar.grace_ns;
+  CheckDrained();
+}
+
+// Requests in flight are answered until the grace is over; what is left then is cancelled.
+void Sidecar::CheckDrained() {
+  const bool idle = admin_->CancelAll() && context_.requests_in_flight == 0;
+  if (idle) return loop_->Stop();
+  if (MonotonicNs() >= drain_until_ns_) {
+    if (std::exchange(gave_up_, true)) return loop_->Stop();
+    log::Warning("{} request(s) are given up", context_.requests_in_flight);
+    registry_->EndAll();
+    drain_until_ns_ = MonotonicNs() + kCancelNs;
+  }
+  loop_->After(kDrainPollNs, [this] { CheckDrained(); });
+}
+
+// ---- what the admin service shows ----
+
+void Sidecar::Probe(std::int64_t max_age_ns, std::move_only_function<void()> done) {
+  probes_->Ask(max_age_ns, std::move(done));
+}
+
+Json Sidecar::StatusJson() {
+  Json problems = Json::array();
+  Json mounts = Json::array();
+  if (stopping_) problems.push_back("the sidecar is ending");
+  for (std::size_t i = 0; i < config_.mounts.size(); ++i) {
+    const ProbeResult& result = probes_->results()[i];
+    const bool known = probes_->probed();
+    mounts.push_back({{"path", config_.mounts[i].path},
+                      {"origin", origins_[i]->Describe()},
+                      {"mode", ModeName(config_.mounts[i].mode)},
+                      {"class", ClassName(config_.mounts[i].data_class)},
+                      {"ok", known && result.ok}});
+    if (known && !result.ok) problems.push_back(result.problem);
+  }
+  const RegistryStats stats = registry_->Stats();
+  return {{"pid", getpid()},
+          {"version", kVersion},
+          {"config", config_.file},
+          {"loop", loop_->Name()},
+          {"uptime_s", (MonotonicNs() - started_ns_) / kNsPerSecond},
+          {"probed", probes_->probed()},
+          {"ending", stopping_},
+          {"sessions", stats.sessions},
+          {"programs", stats.programs},
+          {"problems", std::move(problems)},
+          {"mounts", std::move(mounts)}};
+}
+
+Json Sidecar::StatJson() {
+  const RegistryStats sessions = registry_->Stats();
+  const EngineStats engine = engine_->Stats();
+  const ObjectStoreStats objects = objects_->Stats();
+  const JobFolder::Stats job = job_->GetStats();
+  const ArenaStats arena = arena_->Stats();
+  origin::OriginStats origin;
+  for (const auto& one : origins_) {
+    const origin::OriginStats stats = one->Stats();
+    origin.requests += stats.requests;
+    origin.bytes_read += stats.bytes_read;
+    origin.errors += stats.errors;
+    origin.retries += stats.retries;
+  }
+  const SessionCounters& c = sessions.counters;
+  return {{"ok", true},
+          {"counters",
+           {{"hits_memory", c.hits_memory},
+            {"hits_nvme", c.hits_nvme},
+            {"misses", c.misses},
+            {"hits_name", c.hits_name},
+            {"bytes_memory", c.bytes_memory},
+            {"passthrough", c.passthrough},
+            {"origin_requests", origin.requests},
+            {"origin_bytes_read", origin.bytes_read},
+            {"origin_bytes_written", 0},
+            {"origin_errors", origin.errors},
+            {"origin_retries", origin.retries},
+            {"evictions", engine.evictions},
+            {"corrupt_dropped", engine.corrupt_dropped + objects.corrupt},
+            {"fetches", engine.fetches},
+            {"single_flight_joins", engine.single_flight_joins},
+            {"readahead_ranges", engine.readahead_ranges},
+            {"sibling_prefetches", engine.sibling_prefetches},
+            {"ranges_published", engine.ranges_published},
+            {"object_hits", objects.hits},
+            {"objects_dropped", objects.dropped},
+            {"requests", c.requests},
+            {"requests_refused", c.requests_refused},
+            {"sessions_total", sessions.sessions_total},
+            {"sessions_rubbish", sessions.sessions_rubbish},
+            {"handshakes_refused", sessions.handshakes_refused}}},
+          {"now",
+           {{"sessions", sessions.sessions},
+            {"programs", sessions.programs},
+            {"requests_in_flight", sessions.requests_in_flight},
+            {"tickets", sessions.tickets},
+            {"arena_bytes_used", engine.arena_bytes_used},
+            {"arena_bytes_live", engine.arena_bytes_live},
+            {"arena_bytes_total", engine.arena_bytes_total},
+            {"arena_segments_huge", arena.segments_huge},
+            {"index_entries", engine.index_entries},
+            {"inflight", engine.inflight},
+            {"objects", objects.objects},
+            {"object_bytes", objects.bytes},
+            {"slots_leased", job.slots_leased},
+            {"kept_files", job.kept_files},
+            {"uptime_s", (MonotonicNs() - started_ns_) / kNsPerSecond}}}};
+}
+
+}  // namespace penstock::cache

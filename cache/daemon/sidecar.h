@@ -1,0 +1,90 @@
+// The sidecar as a whole: everything that penstockd owns, in the order it is made, and how it ends.
+//
+// Thread safety: Create, Run and the destructor on one thread, which becomes the core thread.
+#pragma once
+
+#include <cstdint>
+#include <expected>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "cache/admin/service.h"
+#include "cache/base/loop.h"
+#include "cache/config/config.h"
+#include "cache/daemon/probes.h"
+#include "cache/engine/engine.h"
+#include "cache/job/job_folder.h"
+#include "cache/memory/arena.h"
+#include "cache/object/object_store.h"
+#include "cache/session/listener.h"
+#include "cache/session/registry.h"
+
+namespace penstock::cache {
+
+struct SidecarOptions {
+  bool linger = false;    // end by itself after the last program
+  int ready_fd = -1;      // a byte is written here once it listens
+};
+
+// Why it could not start, and the exit code for it: 2 the configuration, 1 all else.
+struct StartProblem {
+  int exit_code = 1;
+  std::vector<std::string> lines;
+};
+
+class Sidecar final : public SidecarControl {
+ public:
+  static std::expected<std::unique_ptr<Sidecar>, StartProblem> Create(const Config& config,
+                                                                      const SidecarOptions& options);
+  ~Sidecar() override;
+
+  // Serves until a signal, `penstock stop` or the linger ends it. The exit code.
+  int Run();
+
+  // SidecarControl: what the admin service asks for.
+  const Config& config() const override { return config_; }
+  Json StatusJson() override;
+  Json StatJson() override;
+  void Probe(std::int64_t max_age_ns, std::move_only_function<void()> done) override;
+  Registry& registry() override { return *registry_; }
+  Engine& engine() override { return *engine_; }
+  Loop& loop() override { return *loop_; }
+  void BeginStop(const char* why) override;
+
+ private:
+  Sidecar(const Config& config, const SidecarOptions& options);
+  bool MakeOrigins(StartProblem* problem);
+  bool MakeCacheFolders(StartProblem* problem);
+  bool MakeMemory(StartProblem* problem);
+  bool MakeEngineParts(StartProblem* problem);
+  bool WatchSignals(StartProblem* problem);
+  void Serve();
+  void OnSignal();
+  void OnProgramsChanged();
+  void CheckDrained();
+
+  Config config_;
+  SidecarOptions options_;
+  std::vector<std::unique_ptr<origin::Origin>> origins_;
+  std::unique_ptr<Loop> loop_;
+  std::unique_ptr<Listener> listener_;
+  std::unique_ptr<FileLock> cache_lock_;
+  std::unique_ptr<Arena> arena_;
+  std::unique_ptr<JobFolder> job_;
+  std::unique_ptr<ObjectStore> objects_;
+  std::unique_ptr<Engine> engine_;
+  std::unique_ptr<Tickets> tickets_;
+  SessionContext context_;
+  std::unique_ptr<AdminService> admin_;
+  std::unique_ptr<Registry> registry_;
+  std::unique_ptr<Probes> probes_;
+  Fd signals_;
+  std::int64_t started_ns_ = 0;
+  std::int64_t drain_until_ns_ = 0;
+  Loop::TimerId linger_timer_ = 0;
+  bool stopping_ = false;
+  bool gave_up_ = false;
+};
+
+}  // namespace penstock::cache

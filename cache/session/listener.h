@@ -1,0 +1,42 @@
+// The job's socket: made safely, one sidecar at a time, removed at the end.
+//
+// Thread safety: core thread only.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "cache/base/loop.h"
+#include "cache/job/fd.h"
+#include "cache/session/socket_files.h"
+#include "transport/base/result.h"
+
+namespace penstock::cache {
+
+class Listener {
+ public:
+  // Takes <socket>.lock, replaces a socket that a dead sidecar left, listens. If another sidecar
+  // holds the lock and answers: kLimit; if it is about to end, waits up to `wait_ms` for that.
+  static Result<std::unique_ptr<Listener>> Open(const std::string& socket, bool for_other_users,
+                                                std::int64_t wait_ms, std::string* explanation);
+  ~Listener();  // removes the socket, then the lock
+
+  // Calls `accepted` for each connection, non-blocking and close-on-exec.
+  Result<void> Start(Loop* loop, std::function<void(Fd)> accepted);
+  const std::string& path() const { return path_; }
+
+ private:
+  Listener(std::string path, FileLock lock, Fd socket)
+      : path_(std::move(path)), lock_(std::move(lock)), socket_(std::move(socket)) {}
+  void Accept();
+
+  std::string path_;
+  FileLock lock_;
+  Fd socket_;
+  Loop* loop_ = nullptr;
+  std::function<void(Fd)> accepted_;
+  Loop::TimerId pause_ = 0;    // after EMFILE: not a busy loop
+};
+
+}  // namespace penstock::cache
