@@ -9,6 +9,9 @@ namespace {
 // Slots are closed and opened again without a word to the sidecar, so now and then it looks.
 constexpr std::uint32_t kSweepEvery = 256;
 
+// A materialised slot has the low bit set (open_file.h); it is the same open file.
+constexpr std::uint32_t Even(std::uint32_t generation) { return generation & ~1u; }
+
 bool SameInode(int a, int b) {
   struct stat first, second;
   return ::fstat(a, &first) == 0 && ::fstat(b, &second) == 0 && first.st_dev == second.st_dev &&
@@ -19,15 +22,16 @@ bool SameInode(int a, int b) {
 bool KeptFiles::IsCurrent(std::uint64_t place, const Kept& kept) const {
   SlotState state;
   return look_(static_cast<std::uint32_t>(place >> 32), static_cast<std::uint32_t>(place), &state) &&
-         state.generation == kept.generation && state.state != PST_SLOT_FREE;
+         Even(state.generation) == kept.generation && state.state != PST_SLOT_FREE;
 }
 
 Result<int> KeptFiles::Keep(std::uint32_t table, std::uint32_t slot, std::uint32_t generation,
                             const FileIdentity& file, Fd fd) {
   if (!fd.valid()) return Fail(Code::kInvalid, "keeping no file for a slot");
+  generation = Even(generation);
   const std::uint64_t place = Place(table, slot);
   SlotState state;
-  if (!look_(table, slot, &state) || state.generation != generation)
+  if (!look_(table, slot, &state) || Even(state.generation) != generation)
     return Fail(Code::kInvalid, "keeping a file for a slot that has moved on");
   if (auto it = files_.find(place); it != files_.end()) {
     if (it->second.generation == generation && it->second.file == file) {
@@ -51,7 +55,7 @@ int KeptFiles::Find(std::uint32_t table, std::uint32_t slot, std::uint32_t gener
     files_.erase(it);
     return -1;
   }
-  if (it->second.generation != generation || it->second.file != file) return -1;
+  if (it->second.generation != Even(generation) || it->second.file != file) return -1;
   return it->second.fd.get();
 }
 

@@ -267,13 +267,15 @@ TEST_F(JobFolderTest, SharersGetTheSameOpenFileUntilTheSlotMovesOn) {
   EXPECT_EQ(foreign.error().code, Code::kVersionChanged);
   EXPECT_EQ(folder->FileFor(2, slot, generation, file), *kept);
   EXPECT_EQ(folder->FileFor(2, slot, generation, other), -1);
-  EXPECT_EQ(folder->FileFor(2, slot, generation + 1, file), -1);
-  EXPECT_FALSE(folder->KeepFile(1, slot, generation + 1, file, Temporary("x")).has_value());
+  EXPECT_EQ(folder->FileFor(2, slot, generation + 2, file), -1);
+  EXPECT_FALSE(folder->KeepFile(1, slot, generation + 2, file, Temporary("x")).has_value());
   EXPECT_FALSE(folder->KeepFile(1, PST_OPEN_FILE_SLOTS, 0, file, Temporary("x")).has_value());
   EXPECT_FALSE(folder->KeepFile(99, slot, generation, file, Temporary("x")).has_value());
   EXPECT_FALSE(folder->KeepFile(1, slot, generation, file, -1).has_value());
 
-  lines[slot].word = static_cast<std::uint64_t>(generation + 1) << PST_OFFSET_BITS;
+  lines[slot].word |= 1ull << PST_OFFSET_BITS;  // frozen: the same open file
+  EXPECT_EQ(folder->FileFor(2, slot, generation, file), *kept);
+  lines[slot].word = static_cast<std::uint64_t>(generation + 2) << PST_OFFSET_BITS;
   EXPECT_EQ(folder->FileFor(2, slot, generation, file), -1);
   EXPECT_EQ(folder->GetStats().kept_files, 0u);
 }
