@@ -117,17 +117,20 @@ void EpollLoop::FileThread() {
   }
 }
 
+void EpollLoop::ArmTimer(std::int64_t next_ns) {
+  if (next_ns == armed_ns_) return;
+  armed_ns_ = next_ns;
+  itimerspec at{};  // zero disarms
+  if (next_ns >= 0) at.it_value = {next_ns / kNsPerSecond, next_ns % kNsPerSecond};
+  if (next_ns == 0) at.it_value.tv_nsec = 1;
+  (void)timerfd_settime(timer_fd_, TFD_TIMER_ABSTIME, &at, nullptr);
+}
+
 void EpollLoop::Run() {
   queue_.BindToThisThread();
   bool more = true;  // what was posted before Run()
   while (!stop_.load(std::memory_order_acquire)) {
-    itimerspec at{};
-    const std::int64_t next_ns = timers_.NextNs();
-    if (next_ns >= 0) {
-      at.it_value = {next_ns / kNsPerSecond, next_ns % kNsPerSecond};
-      if (next_ns == 0) at.it_value.tv_nsec = 1;
-    }
-    (void)timerfd_settime(timer_fd_, TFD_TIMER_ABSTIME, &at, nullptr);
+    ArmTimer(timers_.NextNs());
     epoll_event events[64];
     const int count = epoll_wait(epoll_fd_, events, 64, more ? 0 : -1);
     for (int i = 0; i < count; ++i) {

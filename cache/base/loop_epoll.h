@@ -37,12 +37,14 @@ class EpollLoop final : public Loop {
  private:
   void StartThreads();
   void FileThread();
+  void ArmTimer(std::int64_t next_ns);
 
   TaskQueue queue_;
   TimerHeap timers_;
   WatchTable watches_;
   int epoll_fd_ = -1;
   int timer_fd_ = -1;                      // nanoseconds, where epoll_wait has milliseconds
+  std::int64_t armed_ns_ = -1;
   std::atomic<bool> stop_{false};
 
   std::mutex mutex_;

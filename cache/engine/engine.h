@@ -9,7 +9,8 @@
 // complete on its own, so a client can go on even if the entry is evicted in between.
 //
 //   Lookup   attributes of a name: catalog, else the parent's listing (first page) or the origin's Stat;
-//            publishes the name record (absent ones too) with the mount's metadata_ttl
+//            publishes the name record (absent ones too) with the mount's metadata_ttl; a name that is
+//            not there is an answer: err 0, attr.kind PST_KIND_ABSENT, attr.err says why
 //   Fetch    makes ranges present: single flight per range, read-ahead behind it, publishes each range
 //   List     publishes all pages of a directory's listing, and name records of its children
 //   Read     copies up to 4 KiB of a version's bytes into `buffer`: the slow lane

@@ -128,7 +128,6 @@ void EngineImpl::Lookup(EngineOp* op) {
     if (entry != nullptr) {
       waiting->attr = NameService::AttrOf(mounts_[waiting->mount], waiting->mount, *entry);
       names_.Publish(waiting->mount, *entry);  // it may have been pushed out
-      err = waiting->attr.err;
     }
     End(id, err);
   });

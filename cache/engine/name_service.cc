@@ -166,8 +166,9 @@ void NameService::Resolve(std::uint32_t mount, const std::string& path, NameDone
       directory->expires_ns <= MonotonicNs()) {
     return AskParent(mount, path, std::move(done));
   }
+  const NameEntry* stale = catalog_.Find(mount, KeyOf(path), path);
   const bool decided = directory->known == Known::kAll && !directory->lost_child &&
-                       catalog_.Find(mount, KeyOf(path), path) == nullptr;
+                       (stale == nullptr || stale->kind == PST_KIND_ABSENT);
   if (decided) return done(0, PutAbsent(mount, path, ENOENT));
   AskStat(mount, path, std::move(done));
 }

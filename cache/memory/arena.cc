@@ -71,9 +71,9 @@ pst_mount DescribeMount(std::uint32_t index, std::string_view path, bool writabl
   mount.flags = writable ? PST_MOUNT_RW : 0;
   mount.uid = uid;
   mount.gid = gid;
-  // Major 0, as file systems without a device have it, at the end of the minors where the kernel,
-  // which counts from 1, does not come.
-  mount.st_dev = 0xFFF00000u | index;
+  // Major 0 (the upper 12 bits), as file systems without a device have it, at the end of the minors where
+  // the kernel, which counts from 1, does not come.
+  mount.st_dev = 0x000FFF00u | index;
   const std::size_t length = std::min<std::size_t>(path.size(), PST_MOUNT_PATH_MAX - 1);
   mount.path_len = static_cast<std::uint32_t>(length);
   std::memcpy(mount.path, path.data(), length);
