@@ -1,5 +1,5 @@
-// Feeds every file of the folders and files that it is given to a fuzzer's function, for builds without
-// libFuzzer. Fails if there is no file at all.
+// Feeds every file of the folders and files that it is given to a fuzzer's function, for builds
+// without libFuzzer. Fails if there is no file at all.
 #include <cstddef>
 #include <cstdint>
 #include <cstdio>
@@ -15,7 +15,8 @@ namespace {
 bool Feed(const std::filesystem::path& file) {
   std::ifstream stream(file, std::ios::binary);
   if (!stream) return false;
-  const std::string bytes((std::istreambuf_iterator<char>(stream)), std::istreambuf_iterator<char>());
+  const std::string bytes((std::istreambuf_iterator<char>(stream)),
+                          std::istreambuf_iterator<char>());
   std::printf("%s: %zu bytes\n", file.filename().c_str(), bytes.size());
   std::fflush(stdout);  // a crash then shows which file it was
   LLVMFuzzerTestOneInput(reinterpret_cast<const std::uint8_t*>(bytes.data()), bytes.size());

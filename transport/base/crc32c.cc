@@ -103,7 +103,8 @@ std::uint32_t Shift(const ShiftTable& table, std::uint32_t state) {
          table[3][state >> 24];
 }
 
-// The instruction has a latency of three cycles and a throughput of one: three stripes side by side.
+// The instruction has a latency of three cycles and a throughput of one: three stripes side by
+// side.
 template <std::size_t kStripe>
 __attribute__((target("sse4.2"))) std::uint32_t UpdateStripes(const ShiftTable& shift,
                                                               std::uint32_t state,
@@ -125,8 +126,7 @@ __attribute__((target("sse4.2"))) std::uint32_t UpdateStripes(const ShiftTable& 
 }
 
 __attribute__((target("sse4.2"))) std::uint32_t UpdateSse42(std::uint32_t state,
-                                                            const std::byte* at,
-                                                            std::size_t size) {
+                                                            const std::byte* at, std::size_t size) {
   state = UpdateStripes<kLongStripe>(kShiftLong, state, at, size);
   state = UpdateStripes<kShortStripe>(kShiftShort, state, at, size);
   std::uint64_t wide = state;

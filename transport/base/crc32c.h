@@ -1,7 +1,7 @@
 // CRC-32C (Castagnoli), the checksum of every 64 KiB that Penstock stores.
 //
-// Uses the processor's instruction where it has one (found at run time, three streams interleaved to
-// hide its latency) and a table otherwise; both give the same value.
+// Uses the processor's instruction where it has one (found at run time, three streams interleaved
+// to hide its latency) and a table otherwise; both give the same value.
 //
 // Thread safety: pure functions.
 #pragma once

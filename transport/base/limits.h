@@ -12,8 +12,8 @@ inline constexpr std::size_t kMaxNameBytes = 4096;
 inline constexpr std::size_t kMaxBlobNameCharacters = 1024;
 
 // Listing.
-inline constexpr std::uint32_t kListPageEntries = 5000;        // the most Blob returns at once
-inline constexpr std::size_t kMaxListBodyBytes = 64u << 20;    // a page of the longest names fits
+inline constexpr std::uint32_t kListPageEntries = 5000;      // the most Blob returns at once
+inline constexpr std::size_t kMaxListBodyBytes = 64u << 20;  // a page of the longest names fits
 inline constexpr std::size_t kMaxMarkerBytes = 16u << 10;
 static_assert(kMaxListBodyBytes / kListPageEntries > 2 * kMaxNameBytes,
               "a page with names of the maximum length must fit into the body's limit");
@@ -21,18 +21,18 @@ static_assert(kMaxListBodyBytes / kListPageEntries > 2 * kMaxNameBytes,
 // HTTP.
 inline constexpr std::size_t kMaxErrorBodyBytes = 16u << 10;
 inline constexpr std::size_t kMaxHeaderLineBytes = 16u << 10;
-inline constexpr std::size_t kMaxHeaderBytes = 64u << 10;      // of one response
+inline constexpr std::size_t kMaxHeaderBytes = 64u << 10;  // of one response
 inline constexpr std::size_t kReceiveBufferBytes = 256u << 10;
 inline constexpr std::size_t kMaxQueuedRequests = 65'536;
-inline constexpr std::size_t kMaxRequestBytes = 8u << 10;      // a URL, SAS included
+inline constexpr std::size_t kMaxRequestBytes = 8u << 10;  // a URL, SAS included
 static_assert(kMaxHeaderLineBytes <= kMaxHeaderBytes);
 
 // Folder.
 inline constexpr unsigned kFileRingEntries = 128;
-inline constexpr unsigned kFileReadThreads = 4;                // the twin of the ring
+inline constexpr unsigned kFileReadThreads = 4;  // the twin of the ring
 inline constexpr unsigned kFileMetaThreads = 2;
-inline constexpr std::size_t kFileReadStepBytes = 16u << 20;   // between looks at the deadline
+inline constexpr std::size_t kFileReadStepBytes = 16u << 20;  // between looks at the deadline
 inline constexpr std::size_t kFileReadStepBuffers = 64;
-inline constexpr std::size_t kMaxListCursors = 16;             // folders held open between pages
+inline constexpr std::size_t kMaxListCursors = 16;  // folders held open between pages
 
 }  // namespace penstock::limits

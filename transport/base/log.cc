@@ -14,10 +14,14 @@ namespace {
 
 spdlog::level::level_enum ToSpdlog(Level level) {
   switch (level) {
-    case Level::kDebug: return spdlog::level::debug;
-    case Level::kInfo: return spdlog::level::info;
-    case Level::kWarning: return spdlog::level::warn;
-    case Level::kError: return spdlog::level::err;
+    case Level::kDebug:
+      return spdlog::level::debug;
+    case Level::kInfo:
+      return spdlog::level::info;
+    case Level::kWarning:
+      return spdlog::level::warn;
+    case Level::kError:
+      return spdlog::level::err;
   }
   return spdlog::level::err;
 }
@@ -52,9 +56,10 @@ constexpr SecretMark kSecretMarks[] = {
 
 bool StartsWithIgnoringCase(std::string_view text, std::string_view lower_prefix) {
   return text.size() >= lower_prefix.size() &&
-         std::equal(lower_prefix.begin(), lower_prefix.end(), text.begin(), [](char want, char got) {
-           return want == static_cast<char>(std::tolower(static_cast<unsigned char>(got)));
-         });
+         std::equal(
+             lower_prefix.begin(), lower_prefix.end(), text.begin(), [](char want, char got) {
+               return want == static_cast<char>(std::tolower(static_cast<unsigned char>(got)));
+             });
 }
 
 const SecretMark* MarkAt(std::string_view text) {
@@ -86,8 +91,7 @@ void Write(Level level, std::string_view message) {
   if (!Enabled(level)) return;
   std::string line = Redact(message);
   // One message is one line, whatever a name or a server's answer contains.
-  std::replace_if(
-      line.begin(), line.end(), [](char c) { return c == '\n' || c == '\r'; }, ' ');
+  std::replace_if(line.begin(), line.end(), [](char c) { return c == '\n' || c == '\r'; }, ' ');
   Logger().log(ToSpdlog(level), spdlog::string_view_t(line.data(), line.size()));
 }
 

@@ -1,8 +1,8 @@
 // The log: one line per message on stderr, secrets taken out.
 //
-// Every message passes Redact() before it is written, so a URL with a SAS token or a header line with
-// an Authorization value does not reach a log even when someone logs it by mistake. Object names and
-// account names do.
+// Every message passes Redact() before it is written, so a URL with a SAS token or a header line
+// with an Authorization value does not reach a log even when someone logs it by mistake. Object
+// names and account names do.
 //
 // Thread safety: all functions may be called from any thread; lines do not interleave.
 #pragma once

@@ -3,11 +3,10 @@
 #include <sys/random.h>
 
 #include <bit>
-#include <charconv>
 #include <cstdlib>
-#include <cstring>
 
 #include "transport/base/clock.h"
+#include "transport/base/parse.h"
 
 namespace penstock {
 namespace {
@@ -36,12 +35,7 @@ Random::Random(std::uint64_t seed) : seed_(seed) {
 
 Random Random::FromEnvironment() {
   if (const char* text = std::getenv("PENSTOCK_SEED"); text != nullptr) {
-    std::uint64_t seed = 0;
-    const char* end = text + std::strlen(text);
-    if (const auto parsed = std::from_chars(text, end, seed);
-        parsed.ec == std::errc() && parsed.ptr == end) {
-      return Random(seed);
-    }
+    if (const auto seed = ParseUnsigned(text)) return Random(*seed);
   }
   return Random(SeedFromKernel());
 }

@@ -53,22 +53,34 @@ const CodeRow& RowOf(Code code) {
 
 Code CodeOfErrno(int errno_value) {
   switch (errno_value) {
-    case ENOENT: return Code::kNotFound;
-    case ENOTDIR: return Code::kNotDirectory;
-    case EISDIR: return Code::kIsDirectory;
+    case ENOENT:
+      return Code::kNotFound;
+    case ENOTDIR:
+      return Code::kNotDirectory;
+    case EISDIR:
+      return Code::kIsDirectory;
     case EACCES:
-    case EPERM: return Code::kPermission;
-    case EROFS: return Code::kReadOnly;
-    case ENAMETOOLONG: return Code::kNameTooLong;
-    case EINVAL: return Code::kInvalid;
-    case ESTALE: return Code::kVersionChanged;
+    case EPERM:
+      return Code::kPermission;
+    case EROFS:
+      return Code::kReadOnly;
+    case ENAMETOOLONG:
+      return Code::kNameTooLong;
+    case EINVAL:
+      return Code::kInvalid;
+    case ESTALE:
+      return Code::kVersionChanged;
     case ENOSPC:
-    case EDQUOT: return Code::kNoSpace;
-    case ECANCELED: return Code::kCancelled;
+    case EDQUOT:
+      return Code::kNoSpace;
+    case ECANCELED:
+      return Code::kCancelled;
     case EMFILE:
     case ENFILE:
-    case ENOMEM: return Code::kLimit;
-    default: return Code::kIo;
+    case ENOMEM:
+      return Code::kLimit;
+    default:
+      return Code::kIo;
   }
 }
 

@@ -17,29 +17,29 @@ namespace penstock {
 // What went wrong, in terms a caller can act on. ErrnoOf() maps each to what a program sees.
 enum class Code : std::uint8_t {
   kOk = 0,
-  kNotFound,          // ENOENT
-  kNotDirectory,      // ENOTDIR
-  kIsDirectory,       // EISDIR
-  kPermission,        // EACCES: the origin refused our credentials (401, 403)
-  kReadOnly,          // EROFS
-  kNameTooLong,       // ENAMETOOLONG
-  kInvalid,           // EINVAL: a bad argument, configuration or name
-  kVersionChanged,    // ESTALE: the object is no longer the version that was opened (412)
-  kTruncated,         // EIO: a body was shorter or longer than promised; never cached
-  kCorrupt,           // EIO: a checksum or a structure did not hold
-  kUnavailable,       // EIO: unreachable, refused, 5xx after all tries
-  kThrottled,         // EIO: 429 or 503 after all tries
-  kDeadline,          // EIO: the deadline passed
-  kCancelled,         // EINTR: nobody wants the result any more
-  kNoSpace,           // ENOSPC
-  kLimit,             // EIO: a limit of ours was reached (requests in flight, memory)
-  kIo,                // EIO, or errno_value when it is set
-  kInternal,          // EIO: a bug of ours
+  kNotFound,        // ENOENT
+  kNotDirectory,    // ENOTDIR
+  kIsDirectory,     // EISDIR
+  kPermission,      // EACCES: the origin refused our credentials (401, 403)
+  kReadOnly,        // EROFS
+  kNameTooLong,     // ENAMETOOLONG
+  kInvalid,         // EINVAL: a bad argument, configuration or name
+  kVersionChanged,  // ESTALE: the object is no longer the version that was opened (412)
+  kTruncated,       // EIO: a body was shorter or longer than promised; never cached
+  kCorrupt,         // EIO: a checksum or a structure did not hold
+  kUnavailable,     // EIO: unreachable, refused, 5xx after all tries
+  kThrottled,       // EIO: 429 or 503 after all tries
+  kDeadline,        // EIO: the deadline passed
+  kCancelled,       // EINTR: nobody wants the result any more
+  kNoSpace,         // ENOSPC
+  kLimit,           // EIO: a limit of ours was reached (requests in flight, memory)
+  kIo,              // EIO, or errno_value when it is set
+  kInternal,        // EIO: a bug of ours
 };
 
 struct Error {
   Code code = Code::kInternal;
-  bool retryable = false;   // trying again later can help
+  bool retryable = false;        // trying again later can help
   std::int32_t errno_value = 0;  // the errno of the call that failed, 0 if none
   const char* context = "";      // static storage
 };

@@ -43,7 +43,8 @@ MacContext MakeKeyedContext(std::string_view key) {
 std::string FinishMac(EVP_MAC_CTX* context, std::string_view text) {
   std::array<unsigned char, kDigestBytes> digest{};
   std::size_t size = 0;
-  if (EVP_MAC_update(context, reinterpret_cast<const unsigned char*>(text.data()), text.size()) != 1 ||
+  if (EVP_MAC_update(context, reinterpret_cast<const unsigned char*>(text.data()), text.size()) !=
+          1 ||
       EVP_MAC_final(context, digest.data(), &size, digest.size()) != 1 || size != kDigestBytes) {
     return "";
   }
@@ -151,9 +152,9 @@ std::string FormatHttpDate(std::int64_t wall_ns) {
   const std::time_t seconds = wall_ns / kNsPerSecond;
   std::tm utc{};
   gmtime_r(&seconds, &utc);
-  return fmt::format("{}, {:02} {} {:04} {:02}:{:02}:{:02} GMT", kDayNames[utc.tm_wday], utc.tm_mday,
-                     kMonthNames[utc.tm_mon], utc.tm_year + 1900, utc.tm_hour, utc.tm_min,
-                     utc.tm_sec);
+  return fmt::format("{}, {:02} {} {:04} {:02}:{:02}:{:02} GMT", kDayNames[utc.tm_wday],
+                     utc.tm_mday, kMonthNames[utc.tm_mon], utc.tm_year + 1900, utc.tm_hour,
+                     utc.tm_min, utc.tm_sec);
 }
 
 std::optional<std::int64_t> ParseHttpDate(std::string_view text) {

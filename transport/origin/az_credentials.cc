@@ -63,9 +63,9 @@ Result<AzCredentials> FromSas(std::string_view text, std::string source, std::st
     return c <= ' ' || c >= 0x7F || c == '#' || c == '"' || c == '<' || c == '>';
   });
   if (has_bad_character || query.find("sig=") == std::string_view::npos) {
-    return Wrong(explanation,
-                 fmt::format("the SAS token in {} is not one: it should look like sv=...&sig=...",
-                             source));
+    return Wrong(
+        explanation,
+        fmt::format("the SAS token in {} is not one: it should look like sv=...&sig=...", source));
   }
   AzCredentials credentials;
   credentials.kind = AzCredentials::Kind::kSas;
@@ -158,8 +158,9 @@ Result<ConnectionString> ParseConnectionString(std::string_view text, std::strin
   return parsed;
 }
 
-Result<AzCredentials> ChooseCredentials(const AzEnvironment& environment, std::string_view auth_mode,
-                                        std::string_view account, std::string* explanation) {
+Result<AzCredentials> ChooseCredentials(const AzEnvironment& environment,
+                                        std::string_view auth_mode, std::string_view account,
+                                        std::string* explanation) {
   auto wanted = ParseMode(auth_mode);
   std::string_view spelled = auth_mode;
   if (wanted == Wanted::kAny && !environment.auth_type.empty()) {
@@ -167,10 +168,11 @@ Result<AzCredentials> ChooseCredentials(const AzEnvironment& environment, std::s
     spelled = environment.auth_type;
   }
   if (!wanted) {
-    return Wrong(explanation,
-                 fmt::format("the authentication mode '{}' is not known: allowed are auto, key, sas "
-                             "and anon",
-                             spelled));
+    return Wrong(
+        explanation,
+        fmt::format("the authentication mode '{}' is not known: allowed are auto, key, sas "
+                    "and anon",
+                    spelled));
   }
   if (*wanted == Wanted::kAnonymous) return AzCredentials{};
   if (*wanted != Wanted::kSas && !environment.key.empty()) {
@@ -184,8 +186,9 @@ Result<AzCredentials> ChooseCredentials(const AzEnvironment& environment, std::s
     if (found || found.error().code != Code::kNotFound) return found;
   }
   if (*wanted == Wanted::kKey) {
-    return Wrong(explanation, "the authentication mode is 'key', but neither AZURE_STORAGE_KEY nor "
-                              "AZURE_STORAGE_ACCESS_KEY is set");
+    return Wrong(explanation,
+                 "the authentication mode is 'key', but neither AZURE_STORAGE_KEY nor "
+                 "AZURE_STORAGE_ACCESS_KEY is set");
   }
   if (*wanted == Wanted::kSas) {
     return Wrong(explanation,

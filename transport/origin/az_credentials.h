@@ -1,9 +1,9 @@
 // Which credentials an az:// origin signs with, and where they come from.
 //
 // auth_mode says which: "key" (AZURE_STORAGE_KEY or AZURE_STORAGE_ACCESS_KEY, or the connection
-// string's AccountKey), "sas" (AZURE_STORAGE_SAS_TOKEN, or the connection string's), "anon", or "auto":
-// AZURE_STORAGE_AUTH_TYPE if it is set, else the first that is there of key, SAS, connection string;
-// anonymous last.
+// string's AccountKey), "sas" (AZURE_STORAGE_SAS_TOKEN, or the connection string's), "anon", or
+// "auto": AZURE_STORAGE_AUTH_TYPE if it is set, else the first that is there of key, SAS,
+// connection string; anonymous last.
 //
 // Thread safety: values.
 #pragma once
@@ -38,7 +38,7 @@ struct AzCredentials {
 
 struct ConnectionString {
   std::string account;
-  std::string key;            // as written: base64
+  std::string key;  // as written: base64
   std::string sas_query;
   std::string blob_endpoint;  // given, or made from protocol, account and suffix
 };
@@ -46,11 +46,12 @@ struct ConnectionString {
 // kInvalid with a sentence in `explanation` (which never quotes a secret).
 Result<ConnectionString> ParseConnectionString(std::string_view text, std::string* explanation);
 
-Result<AzCredentials> ChooseCredentials(const AzEnvironment& environment, std::string_view auth_mode,
-                                        std::string_view account, std::string* explanation);
+Result<AzCredentials> ChooseCredentials(const AzEnvironment& environment,
+                                        std::string_view auth_mode, std::string_view account,
+                                        std::string* explanation);
 
-// The endpoint that the environment gives for `account`: AZURE_STORAGE_BLOB_ENDPOINT, else that of a
-// connection string for this account; "" if none.
+// The endpoint that the environment gives for `account`: AZURE_STORAGE_BLOB_ENDPOINT, else that of
+// a connection string for this account; "" if none.
 std::string EndpointFromEnvironment(const AzEnvironment& environment, std::string_view account);
 
 }  // namespace penstock::origin

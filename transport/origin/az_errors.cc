@@ -18,14 +18,16 @@ struct DenialMeaning {
 // What a service's refusal means, and what to do.
 constexpr DenialMeaning kDenials[] = {
     {"AuthenticationFailed",
-     "the signature was not accepted: the account key or SAS token is wrong, expired, or for another "
+     "the signature was not accepted: the account key or SAS token is wrong, expired, or for "
+     "another "
      "account"},
     {"InvalidAuthenticationInfo", "the credentials are malformed or expired"},
     {"NoAuthenticationInformation",
      "the container is not public and no credentials were given: set AZURE_STORAGE_KEY or "
      "AZURE_STORAGE_SAS_TOKEN"},
     {"PublicAccessNotPermitted",
-     "the account allows no anonymous access and no credentials were given: set AZURE_STORAGE_KEY or "
+     "the account allows no anonymous access and no credentials were given: set AZURE_STORAGE_KEY "
+     "or "
      "AZURE_STORAGE_SAS_TOKEN"},
     {"AuthorizationFailure",
      "the account's firewall does not let this machine in, or the credentials lack the right"},
@@ -51,17 +53,27 @@ std::string_view MeaningOfDenial(std::string_view error_code) {
 
 Error ErrorOfFault(Fault fault) {
   switch (fault) {
-    case Fault::kCancelled: return {Code::kCancelled, false, 0, "asking the Blob service"};
-    case Fault::kDeadline: return {Code::kDeadline, true, 0, "asking the Blob service"};
-    case Fault::kTruncated: return {Code::kTruncated, true, 0, "receiving from the Blob service"};
-    case Fault::kRejected: return {Code::kTruncated, true, 0, "checking the Blob service's answer"};
-    case Fault::kTls: return {Code::kUnavailable, false, 0, "verifying the Blob service by TLS"};
-    case Fault::kResolve: return {Code::kUnavailable, true, 0, "resolving the Blob service's name"};
-    case Fault::kConnect: return {Code::kUnavailable, true, 0, "connecting to the Blob service"};
-    case Fault::kTimeout: return {Code::kUnavailable, true, 0, "waiting for the Blob service"};
-    case Fault::kReset: return {Code::kUnavailable, true, 0, "talking to the Blob service"};
+    case Fault::kCancelled:
+      return {Code::kCancelled, false, 0, "asking the Blob service"};
+    case Fault::kDeadline:
+      return {Code::kDeadline, true, 0, "asking the Blob service"};
+    case Fault::kTruncated:
+      return {Code::kTruncated, true, 0, "receiving from the Blob service"};
+    case Fault::kRejected:
+      return {Code::kTruncated, true, 0, "checking the Blob service's answer"};
+    case Fault::kTls:
+      return {Code::kUnavailable, false, 0, "verifying the Blob service by TLS"};
+    case Fault::kResolve:
+      return {Code::kUnavailable, true, 0, "resolving the Blob service's name"};
+    case Fault::kConnect:
+      return {Code::kUnavailable, true, 0, "connecting to the Blob service"};
+    case Fault::kTimeout:
+      return {Code::kUnavailable, true, 0, "waiting for the Blob service"};
+    case Fault::kReset:
+      return {Code::kUnavailable, true, 0, "talking to the Blob service"};
     case Fault::kNone:
-    case Fault::kOther: break;
+    case Fault::kOther:
+      break;
   }
   return {Code::kInternal, false, 0, "asking the Blob service"};
 }
@@ -69,7 +81,8 @@ Error ErrorOfFault(Fault fault) {
 Error ErrorOfStatus(int status, std::string_view error_code) {
   switch (status) {
     case 401:
-    case 403: return {Code::kPermission, false, 0, "the Blob service refused access"};
+    case 403:
+      return {Code::kPermission, false, 0, "the Blob service refused access"};
     case 404:
       if (error_code == "ContainerNotFound") {
         return {Code::kNotFound, false, 0, "the container does not exist"};
@@ -80,16 +93,22 @@ Error ErrorOfStatus(int status, std::string_view error_code) {
         return {Code::kPermission, false, 0, "the Blob service refused access"};
       }
       return {Code::kUnavailable, true, 0, "the Blob service reported a conflict"};
-    case 412: return {Code::kVersionChanged, false, 0, "the blob was replaced"};
-    case 416: return {Code::kTruncated, false, 0, "reading past the end of a blob"};
+    case 412:
+      return {Code::kVersionChanged, false, 0, "the blob was replaced"};
+    case 416:
+      return {Code::kTruncated, false, 0, "reading past the end of a blob"};
     case 429:
-    case 503: return {Code::kThrottled, true, 0, "the Blob service is busy"};
+    case 503:
+      return {Code::kThrottled, true, 0, "the Blob service is busy"};
     case 408:
     case 500:
     case 502:
-    case 504: return {Code::kUnavailable, true, 0, "the Blob service failed"};
-    case 400: return {Code::kInvalid, false, 0, "the Blob service rejected a request"};
-    default: break;
+    case 504:
+      return {Code::kUnavailable, true, 0, "the Blob service failed"};
+    case 400:
+      return {Code::kInvalid, false, 0, "the Blob service rejected a request"};
+    default:
+      break;
   }
   if (status >= 300 && status < 400) {
     return {Code::kInvalid, false, 0, "the Blob service redirected, which is not followed"};
@@ -108,9 +127,10 @@ std::string ClockNote(const HttpExchange& exchange, std::int64_t wall_ns) {
   if (exchange.response.date_ns == 0) return "";
   const std::int64_t skew_ns = wall_ns - exchange.response.date_ns;
   if (std::llabs(skew_ns) < kClockSkewNs) return "";
-  return fmt::format(". This machine's clock is {} s {} the server's: signatures are refused beyond "
-                     "15 minutes",
-                     std::llabs(skew_ns) / kNsPerSecond, skew_ns > 0 ? "ahead of" : "behind");
+  return fmt::format(
+      ". This machine's clock is {} s {} the server's: signatures are refused beyond "
+      "15 minutes",
+      std::llabs(skew_ns) / kNsPerSecond, skew_ns > 0 ? "ahead of" : "behind");
 }
 
 std::string ExplainDenial(const HttpExchange& exchange, const AzService& service,
@@ -143,9 +163,10 @@ std::string ExplainAnswer(const HttpExchange& exchange, const AzService& service
   const Error error = ErrorOfAnswer(exchange);
   if (error.code == Code::kPermission) return ExplainDenial(exchange, service, wall_ns);
   if (error.code == Code::kNotFound) {
-    return WithOtherReading(fmt::format("the container '{}' does not exist in the account '{}' at {}",
-                                        location.container, location.account, location.origin),
-                            service, usual_account);
+    return WithOtherReading(
+        fmt::format("the container '{}' does not exist in the account '{}' at {}",
+                    location.container, location.account, location.origin),
+        service, usual_account);
   }
   if (exchange.fault == Fault::kResolve) {
     return WithOtherReading(

@@ -14,8 +14,8 @@ namespace penstock::origin {
 // REQUIRES: the exchange failed, by its fault or its status.
 Error ErrorOfAnswer(const HttpExchange& exchange);
 
-// One or two sentences: what happened, and what to do about it. `usual_account` is the account that the
-// environment names. `wall_ns` is our clock's time, compared with the server's.
+// One or two sentences: what happened, and what to do about it. `usual_account` is the account that
+// the environment names. `wall_ns` is our clock's time, compared with the server's.
 std::string ExplainAnswer(const HttpExchange& exchange, const AzService& service,
                           std::string_view usual_account, std::int64_t wall_ns);
 

@@ -1,6 +1,5 @@
 #include "transport/origin/az_list_xml.h"
 
-#include <charconv>
 #include <cstring>
 #include <optional>
 #include <pugixml.hpp>
@@ -9,6 +8,7 @@
 #include <utility>
 
 #include "transport/base/limits.h"
+#include "transport/base/parse.h"
 #include "transport/origin/az_auth.h"
 #include "transport/origin/http_headers.h"
 #include "transport/origin/names.h"
@@ -18,14 +18,6 @@ namespace penstock::origin {
 namespace {
 
 std::unexpected<Error> Bad(const char* context) { return Fail(Code::kCorrupt, context, true); }
-
-std::optional<std::uint64_t> ParseSize(std::string_view digits) {
-  std::uint64_t size = 0;
-  const char* end = digits.data() + digits.size();
-  const auto parsed = std::from_chars(digits.data(), end, size);
-  if (digits.empty() || parsed.ec != std::errc() || parsed.ptr != end) return std::nullopt;
-  return size;
-}
 
 // A name that XML cannot hold comes percent-encoded, marked by an attribute.
 std::optional<std::string> ParseName(const pugi::xml_node& item) {
@@ -53,7 +45,7 @@ Result<ListedBlob> ParseBlob(const pugi::xml_node& item) {
   ListedBlob blob;
   blob.name = *std::move(name);
   blob.is_folder = IsFolder(item, properties);
-  const auto size = ParseSize(properties.child_value("Content-Length"));
+  const auto size = ParseUnsigned(properties.child_value("Content-Length"));
   if (!size && !blob.is_folder) return Bad("reading a blob's size in a listing");
   blob.size = size.value_or(0);
   blob.mtime_ns = ParseHttpDate(properties.child_value("Last-Modified")).value_or(0);
@@ -104,8 +96,8 @@ void Merge(ObjectInfo* there, ObjectInfo entry, std::uint32_t* skipped) {
 Result<ListPage> ParseListXml(std::span<char> body) {
   pugi::xml_document document;
   // Neither comments nor document types nor entities of one's own: pugixml knows none.
-  const auto parsed = document.load_buffer_inplace(body.data(), body.size(),
-                                                   pugi::parse_default | pugi::parse_ws_pcdata_single);
+  const auto parsed = document.load_buffer_inplace(
+      body.data(), body.size(), pugi::parse_default | pugi::parse_ws_pcdata_single);
   if (!parsed) return Bad("reading the XML of a listing");
   const pugi::xml_node root = document.child("EnumerationResults");
   const pugi::xml_node blobs = root.child("Blobs");

@@ -1,9 +1,9 @@
 // A prefix of a Blob container as an origin: az://account/container/prefix.
 //
-// The namespace is flat: a directory exists while a name lies below it, or while a blob stands for it
-// (hdi_isfolder). Where a blob and a prefix share a name, List shows the directory and Stat the blob
-// (one request instead of two). Names that are no paths ("a//b", "./a") are left out of listings and
-// counted.
+// The namespace is flat: a directory exists while a name lies below it, or while a blob stands for
+// it (hdi_isfolder). Where a blob and a prefix share a name, List shows the directory and Stat the
+// blob (one request instead of two). Names that are no paths ("a//b", "./a") are left out of
+// listings and counted.
 //
 // Thread safety: as Origin says. `done` runs on the HTTP client's thread.
 #pragma once

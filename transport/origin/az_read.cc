@@ -24,18 +24,21 @@ bool AzReadTask::IsRightVersion() const {
   return !response.etag.empty() && (read_->version.empty() || response.etag == read_->version);
 }
 
-// What was asked for and nothing else; a server that ignores ranges may send the whole, if that is it.
+// What was asked for and nothing else; a server that ignores ranges may send the whole, if that is
+// it.
 bool AzReadTask::IsRightRange() const {
   if (response.content_length && *response.content_length != size_) return false;
   if (status == 200) return read_->offset == 0 && response.content_length == size_;
-  return status == 206 && response.content_range && response.content_range->first == read_->offset &&
+  return status == 206 && response.content_range &&
+         response.content_range->first == read_->offset &&
          response.content_range->last - read_->offset + 1 == size_ && response.content_range->total;
 }
 
 // The blob is too short for what was asked: no other try will find more.
 bool AzReadTask::EndsBeforeRange() const {
   const auto& range = response.content_range;
-  return response.content_length == 0u || (range && range->total && *range->total - read_->offset < size_);
+  return response.content_length == 0u ||
+         (range && range->total && *range->total - read_->offset < size_);
 }
 
 bool AzReadTask::OnHeaders() {
@@ -88,7 +91,8 @@ void AzReadTask::OnAnswer() {
   }
   if (response.is_folder) return End({Code::kIsDirectory, false, 0, "reading a directory"});
   if (!IsRightVersion()) {
-    if (response.etag.empty()) return End({Code::kCorrupt, false, 0, "a blob came without an ETag"});
+    if (response.etag.empty())
+      return End({Code::kCorrupt, false, 0, "a blob came without an ETag"});
     return End({Code::kVersionChanged, false, 0, "another version of the blob came"});
   }
   if (size_ == 0) {

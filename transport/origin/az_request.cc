@@ -9,8 +9,8 @@
 namespace penstock::origin {
 namespace {
 
-// The oldest that marks names which XML cannot hold (2021-02-12) and that Azurite knows, with room for
-// what later needs.
+// The oldest that marks names which XML cannot hold (2021-02-12) and that Azurite knows, with room
+// for what later needs.
 constexpr std::string_view kServiceVersion = "2023-11-03";
 
 }  // namespace

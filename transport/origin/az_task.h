@@ -75,9 +75,9 @@ class AzReadTask final : public AzTask {
   void FillInfo();
 
   ReadOp* read_;
-  std::string name_;             // in the container
-  std::uint64_t size_ = 0;       // bytes asked for
-  std::uint64_t filled_ = 0;     // bytes delivered by this try
+  std::string name_;          // in the container
+  std::uint64_t size_ = 0;    // bytes asked for
+  std::uint64_t filled_ = 0;  // bytes delivered by this try
   std::size_t buffer_ = 0;
   std::size_t buffer_filled_ = 0;
 };

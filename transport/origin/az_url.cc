@@ -35,7 +35,8 @@ std::string_view TakePart(std::string_view* rest) {
 bool IsLowerOrDigit(char c) { return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9'); }
 
 bool IsAccountName(std::string_view name) {
-  return name.size() >= 3 && name.size() <= 24 && std::all_of(name.begin(), name.end(), IsLowerOrDigit);
+  return name.size() >= 3 && name.size() <= 24 &&
+         std::all_of(name.begin(), name.end(), IsLowerOrDigit);
 }
 
 bool IsContainerName(std::string_view name) {
@@ -116,13 +117,14 @@ Result<AzLocation> ParseAzForm(std::string_view rest, std::string_view url,
   location.container = TakePart(&rest);
   location.prefix = TrimSlashes(rest);
   if (location.container.empty()) {
-    return Wrong(explanation,
-                 fmt::format("'{}' names no container: write az://account/container/prefix{}", url,
-                             location.account.empty()
-                                 ? ""
-                                 : fmt::format("; if '{}' is the container, its account goes before "
-                                               "it: az://ACCOUNT/{}",
-                                               location.account, location.account)));
+    return Wrong(
+        explanation,
+        fmt::format("'{}' names no container: write az://account/container/prefix{}", url,
+                    location.account.empty()
+                        ? ""
+                        : fmt::format("; if '{}' is the container, its account goes before "
+                                      "it: az://ACCOUNT/{}",
+                                      location.account, location.account)));
   }
   location.origin = BlobOrigin("https", location.account, kPublicSuffix);
   return location;
@@ -133,13 +135,12 @@ Result<AzLocation> ParseAtForm(std::string_view rest, std::string_view url,
                                std::string* explanation) {
   const std::string_view authority = TakePart(&rest);
   const std::size_t at = authority.find('@');
-  const auto host = at == std::string_view::npos ? std::nullopt
-                                                 : SplitAccountHost(authority.substr(at + 1));
+  const auto host =
+      at == std::string_view::npos ? std::nullopt : SplitAccountHost(authority.substr(at + 1));
   if (!host) {
-    return Wrong(explanation,
-                 fmt::format("'{}' is not of the form "
-                             "abfss://container@account.dfs.core.windows.net/prefix",
-                             url));
+    return Wrong(explanation, fmt::format("'{}' is not of the form "
+                                          "abfss://container@account.dfs.core.windows.net/prefix",
+                                          url));
   }
   AzLocation location;
   location.container = authority.substr(0, at);
@@ -191,7 +192,8 @@ Result<AzLocation> ParseByScheme(std::string_view url, std::string* explanation)
   return ParseAtForm(rest, url, explanation);
 }
 
-Result<void> CheckParts(const AzLocation& location, std::string_view url, std::string* explanation) {
+Result<void> CheckParts(const AzLocation& location, std::string_view url,
+                        std::string* explanation) {
   if (!IsAccountName(location.account)) {
     return Wrong(explanation,
                  fmt::format("'{}': '{}' is no storage account's name (3 to 24 lower-case letters "
@@ -199,10 +201,11 @@ Result<void> CheckParts(const AzLocation& location, std::string_view url, std::s
                              url, location.account, OtherReading(location, "")));
   }
   if (!IsContainerName(location.container)) {
-    return Wrong(explanation,
-                 fmt::format("'{}': '{}' is no container's name (3 to 63 lower-case letters, digits "
-                             "and single hyphens)",
-                             url, location.container));
+    return Wrong(
+        explanation,
+        fmt::format("'{}': '{}' is no container's name (3 to 63 lower-case letters, digits "
+                    "and single hyphens)",
+                    url, location.container));
   }
   if (!IsWalkable(location.prefix)) {
     return Wrong(explanation, fmt::format("'{}': the prefix '{}' has an empty part, '.' or '..'",
@@ -219,8 +222,8 @@ std::string AzLocation::Describe() const {
 }
 
 bool IsAzUrl(std::string_view url) {
-  for (const std::string_view scheme : {"az://", "abfs://", "abfss://", "wasb://", "wasbs://",
-                                        "http://", "https://"}) {
+  for (const std::string_view scheme :
+       {"az://", "abfs://", "abfss://", "wasb://", "wasbs://", "http://", "https://"}) {
     if (url.starts_with(scheme)) return true;
   }
   return false;
@@ -250,9 +253,10 @@ std::string OtherReading(const AzLocation& location, std::string_view usual_acco
   if (usual_account.empty()) {
     return fmt::format("If '{}' is the container, write az://ACCOUNT/{}", location.account, path);
   }
-  return fmt::format("If '{}' is a container of the account '{}' that the environment names, write "
-                     "az://{}/{}",
-                     location.account, usual_account, usual_account, path);
+  return fmt::format(
+      "If '{}' is a container of the account '{}' that the environment names, write "
+      "az://{}/{}",
+      location.account, usual_account, usual_account, path);
 }
 
 }  // namespace penstock::origin

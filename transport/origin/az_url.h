@@ -3,7 +3,8 @@
 //   az://account/container/prefix                          taken as it stands, nothing is decoded
 //   abfs[s]://container@account.dfs.core.windows.net/prefix  the same; wasb[s]:// too
 //   https://account.blob.core.windows.net/container/prefix  percent-decoded, as browsers copy it
-//   http://127.0.0.1:10000/account/container/prefix          a host that names no account: an emulator
+//   http://127.0.0.1:10000/account/container/prefix          a host that names no account: an
+//   emulator
 //
 // An endpoint, where one is given, says where the account's service answers, whatever the address
 // says; for an emulator it ends with the account's name.
@@ -21,9 +22,9 @@ namespace penstock::origin {
 struct AzLocation {
   std::string account;
   std::string container;
-  std::string prefix;      // no slash at either end; "" for the whole container
-  std::string origin;      // scheme, host and port: "https://account.blob.core.windows.net"
-  std::string base_path;   // what stands before the container in every path: "" or "/account"
+  std::string prefix;     // no slash at either end; "" for the whole container
+  std::string origin;     // scheme, host and port: "https://account.blob.core.windows.net"
+  std::string base_path;  // what stands before the container in every path: "" or "/account"
 
   std::string Describe() const;  // az://account/container/prefix
 };

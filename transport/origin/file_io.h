@@ -1,8 +1,8 @@
 // File calls made off the caller's thread: the part of the folder origin that touches the kernel.
 //
-// Two twins do the same: one on io_uring, one on a few threads for where a container forbids io_uring.
-// A FileCall belongs to the caller and stays untouched until `done`, which runs on a thread of the
-// FileIo, must not block, and may submit further calls or free this one.
+// Two twins do the same: one on io_uring, one on a few threads for where a container forbids
+// io_uring. A FileCall belongs to the caller and stays untouched until `done`, which runs on a
+// thread of the FileIo, must not block, and may submit further calls or free this one.
 //
 // Thread safety: Submit() from any thread. REQUIRES at destruction: every call is over.
 #pragma once

@@ -112,7 +112,8 @@ class UringFileIo final : public FileIo {
       io_uring_cqe* cqe = nullptr;
       __kernel_timespec retry_after{0, 10 * kNsPerMs};
       const bool must_retry = RetrySubmit();
-      const int waited = io_uring_wait_cqe_timeout(&ring_, &cqe, must_retry ? &retry_after : nullptr);
+      const int waited =
+          io_uring_wait_cqe_timeout(&ring_, &cqe, must_retry ? &retry_after : nullptr);
       if (waited != 0 || cqe == nullptr) continue;
       auto* call = static_cast<FileCall*>(io_uring_cqe_get_data(cqe));
       const int result = cqe->res;
@@ -145,9 +146,9 @@ class UringFileIo final : public FileIo {
 
   io_uring ring_{};
   std::mutex mutex_;
-  FileCallQueue waiting_;         // guarded by mutex_
-  unsigned in_flight_ = 0;        // guarded by mutex_
-  bool unsubmitted_ = false;      // guarded by mutex_
+  FileCallQueue waiting_;     // guarded by mutex_
+  unsigned in_flight_ = 0;    // guarded by mutex_
+  bool unsubmitted_ = false;  // guarded by mutex_
   std::thread thread_;
 };
 

@@ -7,13 +7,13 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <charconv>
-#include <cstring>
+#include <limits>
 #include <memory>
 #include <string_view>
 
 #include "transport/base/clock.h"
 #include "transport/base/limits.h"
+#include "transport/base/parse.h"
 #include "transport/origin/file_version.h"
 
 namespace penstock::origin {
@@ -22,21 +22,19 @@ namespace {
 constexpr std::size_t kEntryBufferBytes = 64u << 10;
 
 Result<std::int64_t> ParseMarker(const std::string& marker) {
-  std::int64_t position = 0;
-  if (marker.empty()) return position;
-  const char* end = marker.data() + marker.size();
-  const auto parsed = std::from_chars(marker.data(), end, position);
-  if (parsed.ec != std::errc() || parsed.ptr != end || position < 0) {
+  if (marker.empty()) return 0;
+  const auto position = ParseUnsigned(marker);
+  if (!position || *position > std::numeric_limits<std::int64_t>::max()) {
     return Fail(Code::kInvalid, "reading the marker of a listing");
   }
-  return position;
+  return static_cast<std::int64_t>(*position);
 }
 
 // Appends one entry to the page, or counts it as left out.
 void AddEntry(int folder, const char* name, ListOp* op) {
   struct stat attributes;
-  // Follows symbolic links: people link data sets together and expect to see the target. A link that
-  // leads nowhere, sockets, pipes and devices are left out.
+  // Follows symbolic links: people link data sets together and expect to see the target. A link
+  // that leads nowhere, sockets, pipes and devices are left out.
   if (fstatat(folder, name, &attributes, 0) != 0) {
     if (errno != ENOENT || fstatat(folder, name, &attributes, AT_SYMLINK_NOFOLLOW) == 0) {
       ++op->skipped;

@@ -1,10 +1,10 @@
 // Pages of a folder's listing.
 //
-// A marker is the position that the kernel gives a directory entry. Between two pages the folder stays
-// open (up to limits::kMaxListCursors of them, the oldest is dropped first), which keeps the position
-// exact even on file systems whose positions do not outlive an open (overlayfs); a dropped cursor is
-// opened again at its position. An entry that exists throughout is listed once; one that comes or goes
-// meanwhile may or may not be seen.
+// A marker is the position that the kernel gives a directory entry. Between two pages the folder
+// stays open (up to limits::kMaxListCursors of them, the oldest is dropped first), which keeps the
+// position exact even on file systems whose positions do not outlive an open (overlayfs); a dropped
+// cursor is opened again at its position. An entry that exists throughout is listed once; one that
+// comes or goes meanwhile may or may not be seen.
 //
 // Thread safety: List() from any thread; it blocks.
 #pragma once

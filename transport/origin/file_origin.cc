@@ -63,8 +63,8 @@ void FileOrigin::StartJob(Op* op, std::string_view name, Result<void> (*work)(Jo
   job->done = [](FileCall* call) {
     const std::unique_ptr<Job> self(static_cast<Job*>(call));
     self->origin->Unregister(self->op);
-    self->origin->Complete(self->op, self->outcome ? Error{Code::kOk, false, 0, ""}
-                                                   : self->outcome.error());
+    self->origin->Complete(self->op,
+                           self->outcome ? Error{Code::kOk, false, 0, ""} : self->outcome.error());
   };
   Register(op, &job->cancelled, nullptr);
   meta_->Submit(job);
@@ -148,9 +148,10 @@ Result<void> FileOrigin::Probe(std::int64_t /*timeout_ms*/, std::string* explana
   struct stat attributes;
   if (stat(folder_.c_str(), &attributes) != 0) {
     const Error error = ErrnoError(errno, "looking at the origin's folder");
-    *explanation = error.code == Code::kNotFound
-                       ? fmt::format("the folder {} does not exist", folder_)
-                       : fmt::format("the folder {}: {}", folder_, std::strerror(error.errno_value));
+    *explanation =
+        error.code == Code::kNotFound
+            ? fmt::format("the folder {} does not exist", folder_)
+            : fmt::format("the folder {}: {}", folder_, std::strerror(error.errno_value));
     return std::unexpected(error);
   }
   if (!S_ISDIR(attributes.st_mode)) {
@@ -158,7 +159,8 @@ Result<void> FileOrigin::Probe(std::int64_t /*timeout_ms*/, std::string* explana
     return Fail(Code::kNotDirectory, "looking at the origin's folder");
   }
   if (access(folder_.c_str(), R_OK | X_OK) != 0) {
-    *explanation = fmt::format("the sidecar (uid {}) may not read the folder {}", geteuid(), folder_);
+    *explanation =
+        fmt::format("the sidecar (uid {}) may not read the folder {}", geteuid(), folder_);
     return Fail(Code::kPermission, "looking at the origin's folder");
   }
   return {};

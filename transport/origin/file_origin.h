@@ -1,12 +1,12 @@
 // A folder as an origin: file:///some/dir.
 //
 // The path in the URL is taken as it stands, nothing is percent-decoded. Symbolic links inside the
-// folder are followed wherever they lead: the sidecar's own permissions are the limit. Sockets, pipes,
-// devices and links that lead nowhere are left out of listings (counted in ListOp::skipped) and do not
-// exist for Stat and Read.
+// folder are followed wherever they lead: the sidecar's own permissions are the limit. Sockets,
+// pipes, devices and links that lead nowhere are left out of listings (counted in ListOp::skipped)
+// and do not exist for Stat and Read.
 //
-// Deadlines are looked at between kernel calls: one that hangs (a network mount whose server is gone)
-// keeps its operation, because the kernel owns the buffers.
+// Deadlines are looked at between kernel calls: one that hangs (a network mount whose server is
+// gone) keeps its operation, because the kernel owns the buffers.
 //
 // Thread safety: as Origin says.
 #pragma once

@@ -87,8 +87,8 @@ void FileRead::ReadMore() {
   unsigned count = 0;
   std::size_t bytes = 0;
   std::size_t skip = buffer_filled_;
-  for (std::size_t i = buffer_; i < op_->buffers.size() && count < vector_.size() &&
-                                bytes < limits::kFileReadStepBytes;
+  for (std::size_t i = buffer_;
+       i < op_->buffers.size() && count < vector_.size() && bytes < limits::kFileReadStepBytes;
        ++i, skip = 0) {
     const auto rest = op_->buffers[i].subspan(skip);
     if (rest.empty()) continue;

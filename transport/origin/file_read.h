@@ -1,11 +1,11 @@
 // One read of a file in a folder, as a chain of calls on a FileIo.
 //
-// The file's version is taken before the first byte and compared after the last one, through the open
-// fd and through the name, so that a file that was written to or replaced meanwhile gives
+// The file's version is taken before the first byte and compared after the last one, through the
+// open fd and through the name, so that a file that was written to or replaced meanwhile gives
 // kVersionChanged and never a mix. File systems stamp changes with a clock that ticks every few
-// milliseconds: a file that changed within the current tick could change once more and keep its times,
-// so the read waits until the tick is over. (Writes through a shared mapping stamp a file only now and
-// then; no comparison of times can see all of them.)
+// milliseconds: a file that changed within the current tick could change once more and keep its
+// times, so the read waits until the tick is over. (Writes through a shared mapping stamp a file
+// only now and then; no comparison of times can see all of them.)
 #pragma once
 
 #include <sys/stat.h>
@@ -60,13 +60,13 @@ class FileRead : private FileCall {
 
   void (FileRead::*step_)() = nullptr;
   int file_ = -1;
-  struct stat before_ {};
-  unsigned starts_ = 0;           // the whole read, again because the file changed
+  struct stat before_{};
+  unsigned starts_ = 0;  // the whole read, again because the file changed
   unsigned tick_waits_ = 0;
-  std::uint64_t size_ = 0;        // bytes asked for
+  std::uint64_t size_ = 0;  // bytes asked for
   std::uint64_t done_bytes_ = 0;
-  std::size_t buffer_ = 0;        // the first buffer that is not full
-  std::size_t buffer_filled_ = 0; // bytes in it
+  std::size_t buffer_ = 0;         // the first buffer that is not full
+  std::size_t buffer_filled_ = 0;  // bytes in it
   std::array<iovec, 64> vector_{};
 };
 

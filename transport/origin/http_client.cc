@@ -28,10 +28,14 @@ void InitLibcurlOnce() {
 
 const char* HttpMethodName(HttpMethod method) {
   switch (method) {
-    case HttpMethod::kGet: return "GET";
-    case HttpMethod::kHead: return "HEAD";
-    case HttpMethod::kPut: return "PUT";
-    case HttpMethod::kDelete: return "DELETE";
+    case HttpMethod::kGet:
+      return "GET";
+    case HttpMethod::kHead:
+      return "HEAD";
+    case HttpMethod::kPut:
+      return "PUT";
+    case HttpMethod::kDelete:
+      return "DELETE";
   }
   return "GET";
 }
@@ -188,8 +192,9 @@ class HttpClient::Impl {
   }
 
   void EndCancelled() {
-    EndWaitingIf([](const HttpExchange& one) { return one.cancelled.load(std::memory_order_acquire); },
-                 Fault::kCancelled, "cancelled");
+    EndWaitingIf(
+        [](const HttpExchange& one) { return one.cancelled.load(std::memory_order_acquire); },
+        Fault::kCancelled, "cancelled");
     std::vector<CURL*> handles;
     for (const auto& transfer : active_) {
       if (transfer->exchange()->cancelled.load(std::memory_order_acquire)) {

@@ -1,15 +1,15 @@
-// An HTTP/1.1 client: many exchanges at once on one thread of its own, over libcurl's multi interface,
-// with kept-alive connections.
+// An HTTP/1.1 client: many exchanges at once on one thread of its own, over libcurl's multi
+// interface, with kept-alive connections.
 //
-// An exchange belongs to the caller and stays alive until OnOver() has been called; its callbacks run
-// on the client's thread, must not block, and may submit other exchanges or this one again. At most
-// max_connections are on the wire, the others wait their turn.
+// An exchange belongs to the caller and stays alive until OnOver() has been called; its callbacks
+// run on the client's thread, must not block, and may submit other exchanges or this one again. At
+// most max_connections are on the wire, the others wait their turn.
 //
 // Deadlines: an exchange is over at its deadline at the latest. A single try takes at most
 // request_timeout_ms. Redirects are not followed; certificates are always verified.
 //
-// Thread safety: Submit(), NoteCancelled() and the counters from any thread. REQUIRES at destruction:
-// nothing is in flight.
+// Thread safety: Submit(), NoteCancelled() and the counters from any thread. REQUIRES at
+// destruction: nothing is in flight.
 #pragma once
 
 #include <atomic>
@@ -40,7 +40,7 @@ class HttpExchange {
   // What to send. Set in Prepare(), or before Submit().
   HttpMethod method = HttpMethod::kGet;
   std::string url;
-  std::vector<std::string> headers;     // "Name: value"
+  std::vector<std::string> headers;      // "Name: value"
   std::span<const std::byte> send_body;  // PUT
 
   std::int64_t not_before_ns = 0;  // when it may go onto the wire
@@ -50,9 +50,9 @@ class HttpExchange {
   std::atomic<bool> cancelled{false};
 
   // What came back, complete when OnOver() is called.
-  int status = 0;                   // 0 if there was no answer
+  int status = 0;  // 0 if there was no answer
   ResponseHeaders response;
-  std::uint64_t received_bytes = 0; // of the body
+  std::uint64_t received_bytes = 0;  // of the body
   Fault fault = Fault::kNone;
   const char* fault_sentence = "";  // static: what went wrong, for a person
 
@@ -75,9 +75,9 @@ struct HttpLimits {
 };
 
 struct HttpCounters {
-  std::uint64_t exchanges = 0;      // put onto the wire
-  std::uint64_t connects = 0;       // connections opened
-  std::uint64_t received_bytes = 0; // of bodies
+  std::uint64_t exchanges = 0;       // put onto the wire
+  std::uint64_t connects = 0;        // connections opened
+  std::uint64_t received_bytes = 0;  // of bodies
 };
 
 class HttpClient {

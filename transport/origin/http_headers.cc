@@ -3,9 +3,9 @@
 #include <algorithm>
 #include <array>
 #include <cctype>
-#include <charconv>
 
 #include "transport/base/clock.h"
+#include "transport/base/parse.h"
 #include "transport/origin/az_auth.h"
 
 namespace penstock::origin {
@@ -28,19 +28,11 @@ bool EqualsIgnoringCase(std::string_view text, std::string_view lower) {
          });
 }
 
-std::optional<std::uint64_t> ParseUnsigned(std::string_view digits) {
-  std::uint64_t value = 0;
-  const char* end = digits.data() + digits.size();
-  const auto parsed = std::from_chars(digits.data(), end, value);
-  if (digits.empty() || parsed.ec != std::errc() || parsed.ptr != end) return std::nullopt;
-  return value;
-}
-
 // Only what can stand in a header that we send back or in a log line.
 std::string Token(std::string_view value) {
   if (value.size() > kMaxTokenBytes) return "";
-  const bool printable = std::all_of(value.begin(), value.end(),
-                                     [](unsigned char c) { return c >= ' ' && c < 0x7F; });
+  const bool printable =
+      std::all_of(value.begin(), value.end(), [](unsigned char c) { return c >= ' ' && c < 0x7F; });
   return printable ? std::string(value) : std::string();
 }
 
@@ -77,8 +69,10 @@ constexpr std::array kKnownFields = {
                [](std::string_view value, ResponseHeaders* headers) {
                  headers->last_modified_ns = ParseHttpDate(value).value_or(0);
                }},
-    KnownField{"date", [](std::string_view value,
-                          ResponseHeaders* headers) { headers->date_ns = ParseHttpDate(value).value_or(0); }},
+    KnownField{"date",
+               [](std::string_view value, ResponseHeaders* headers) {
+                 headers->date_ns = ParseHttpDate(value).value_or(0);
+               }},
     KnownField{"retry-after",
                [](std::string_view value, ResponseHeaders* headers) {
                  headers->retry_after_ms = ParseRetryAfterMs(value, headers->date_ns);

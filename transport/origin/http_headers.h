@@ -1,5 +1,5 @@
-// The response headers that matter to us, parsed as they arrive. What a server sends is not trusted:
-// a value that cannot be understood counts as absent.
+// The response headers that matter to us, parsed as they arrive. What a server sends is not
+// trusted: a value that cannot be understood counts as absent.
 //
 // Thread safety: values; pure functions.
 #pragma once

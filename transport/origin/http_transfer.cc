@@ -102,7 +102,8 @@ bool HttpTransfer::Begin(HttpExchange* exchange, const HttpLimits& limits, std::
   connects_ = 0;
   given_up_ = Fault::kNone;
   if (exchange->url.size() > limits::kMaxRequestBytes) return false;
-  const std::int64_t left_ms = std::max<std::int64_t>(1, (exchange->deadline_ns - now_ns) / kNsPerMs);
+  const std::int64_t left_ms =
+      std::max<std::int64_t>(1, (exchange->deadline_ns - now_ns) / kNsPerMs);
   const long timeout_ms = static_cast<long>(std::min(left_ms, limits.request_timeout_ms));
   return curl_easy_setopt(handle_, CURLOPT_URL, exchange->url.c_str()) == CURLE_OK &&
          curl_easy_setopt(handle_, CURLOPT_TIMEOUT_MS, timeout_ms) == CURLE_OK && SetMethod() &&
@@ -111,7 +112,8 @@ bool HttpTransfer::Begin(HttpExchange* exchange, const HttpLimits& limits, std::
 
 bool HttpTransfer::SetMethod() {
   const bool deletes = exchange_->method == HttpMethod::kDelete;
-  bool ok = curl_easy_setopt(handle_, CURLOPT_CUSTOMREQUEST, deletes ? "DELETE" : nullptr) == CURLE_OK;
+  bool ok =
+      curl_easy_setopt(handle_, CURLOPT_CUSTOMREQUEST, deletes ? "DELETE" : nullptr) == CURLE_OK;
   switch (exchange_->method) {
     case HttpMethod::kGet:
     case HttpMethod::kDelete:
@@ -154,7 +156,8 @@ HttpExchange* HttpTransfer::End(CURLcode result, std::int64_t now_ns) {
     exchange_->fault_sentence = given_up_sentence_;
   } else if (result != CURLE_OK) {
     const CodeMeaning meaning = MeaningOf(result);
-    const bool late = meaning.fault == Fault::kTimeout && now_ns >= exchange_->deadline_ns - kNsPerMs;
+    const bool late =
+        meaning.fault == Fault::kTimeout && now_ns >= exchange_->deadline_ns - kNsPerMs;
     exchange_->fault = late ? Fault::kDeadline : meaning.fault;
     exchange_->fault_sentence = meaning.sentence;
   }
@@ -191,7 +194,8 @@ bool HttpTransfer::NoteHeadersOnce() {
   return false;
 }
 
-std::size_t HttpTransfer::BodyCallback(char* data, std::size_t size, std::size_t count, void* self) {
+std::size_t HttpTransfer::BodyCallback(char* data, std::size_t size, std::size_t count,
+                                       void* self) {
   auto* transfer = static_cast<HttpTransfer*>(self);
   const std::size_t bytes = size * count;
   if (!transfer->NoteHeadersOnce()) return CURL_WRITEFUNC_ERROR;
@@ -204,7 +208,8 @@ std::size_t HttpTransfer::BodyCallback(char* data, std::size_t size, std::size_t
   return bytes;
 }
 
-std::size_t HttpTransfer::SendCallback(char* data, std::size_t size, std::size_t count, void* self) {
+std::size_t HttpTransfer::SendCallback(char* data, std::size_t size, std::size_t count,
+                                       void* self) {
   auto* transfer = static_cast<HttpTransfer*>(self);
   const auto rest = transfer->exchange_->send_body.subspan(transfer->sent_bytes_);
   const std::size_t bytes = std::min(size * count, rest.size());

@@ -47,7 +47,7 @@ class HttpTransfer {
   std::size_t sent_bytes_ = 0;
   std::uint64_t connects_ = 0;
   bool headers_noted_ = false;
-  Fault given_up_ = Fault::kNone;        // by a callback of ours
+  Fault given_up_ = Fault::kNone;  // by a callback of ours
   const char* given_up_sentence_ = "";
 };
 

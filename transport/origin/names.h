@@ -15,8 +15,8 @@ namespace penstock::origin {
 bool IsPathComponent(std::string_view name);
 
 // Checks a whole name: "" (the root) or components joined by single slashes. kInvalid for one that
-// is not ("..", "//", NUL), kNameTooLong beyond limits::kMaxNameBytes. A part may be longer than file
-// systems allow: Blob knows no such limit.
+// is not ("..", "//", NUL), kNameTooLong beyond limits::kMaxNameBytes. A part may be longer than
+// file systems allow: Blob knows no such limit.
 Result<void> CheckName(std::string_view name);
 
 // `base` and `name` joined by one slash; either may be empty.

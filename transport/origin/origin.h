@@ -3,8 +3,9 @@
 // Work in flight is a caller-owned operation struct: the caller fills the request fields, calls
 // Stat/Read/List, and must keep the struct (and every buffer it names) alive and untouched until
 // `done` has been called. `done` is called exactly once per started operation, on a thread of the
-// origin or inline on the caller's; it must not block and may destroy the operation or start others.
-// Cancel() makes `done` come soon with Code::kCancelled unless the operation already finished.
+// origin or inline on the caller's; it must not block and may destroy the operation or start
+// others. Cancel() makes `done` come soon with Code::kCancelled unless the operation already
+// finished.
 //
 // Names are relative to the mount's origin prefix: '/'-separated, no leading or trailing slash, ""
 // for the root, raw bytes as the user wrote them (an origin encodes for its own protocol).
@@ -12,7 +13,8 @@
 // file's device, inode, size, mtime and ctime).
 //
 // Thread safety: all methods may be called from any thread. Deadlines are absolute CLOCK_MONOTONIC
-// nanoseconds; an operation is over, with an error, at its deadline at the latest (plus scheduling).
+// nanoseconds; an operation is over, with an error, at its deadline at the latest (plus
+// scheduling).
 #pragma once
 
 #include <cstddef>
@@ -29,19 +31,19 @@ namespace penstock::origin {
 enum class ObjectKind : std::uint8_t { kFile, kDirectory };
 
 struct ObjectInfo {
-  std::string name;              // List: the last component only; Stat, Read: as asked
+  std::string name;  // List: the last component only; Stat, Read: as asked
   ObjectKind kind = ObjectKind::kFile;
-  std::uint64_t size = 0;        // bytes; 0 for a directory
-  std::int64_t mtime_ns = 0;     // since 1970, UTC; 0 if the origin has none (virtual directories)
-  std::string version;           // opaque; empty for a directory
+  std::uint64_t size = 0;     // bytes; 0 for a directory
+  std::int64_t mtime_ns = 0;  // since 1970, UTC; 0 if the origin has none (virtual directories)
+  std::string version;        // opaque; empty for a directory
 };
 
 struct Op {
-  std::int64_t deadline_ns = 0;            // absolute CLOCK_MONOTONIC
-  void (*done)(Op* op) = nullptr;          // called once, see above
-  void* user = nullptr;                    // the caller's
-  void* impl = nullptr;                    // the origin's, while the operation runs
-  Error error{Code::kOk, false, 0, ""};    // kOk on success
+  std::int64_t deadline_ns = 0;          // absolute CLOCK_MONOTONIC
+  void (*done)(Op* op) = nullptr;        // called once, see above
+  void* user = nullptr;                  // the caller's
+  void* impl = nullptr;                  // the origin's, while the operation runs
+  Error error{Code::kOk, false, 0, ""};  // kOk on success
   bool ok() const { return error.code == Code::kOk; }
 };
 
@@ -49,7 +51,7 @@ struct Op {
 // only a prefix of others is a directory.
 struct StatOp : Op {
   std::string name;
-  ObjectInfo info;               // result
+  ObjectInfo info;  // result
 };
 
 // Reads [offset, offset + sum of buffer sizes) into `buffers` in order. Success means that every
@@ -57,15 +59,15 @@ struct StatOp : Op {
 // buffers are undefined. A `version` that no longer matches gives kVersionChanged.
 struct ReadOp : Op {
   std::string name;
-  std::string version;           // "" accepts any; the one served is in info.version
+  std::string version;  // "" accepts any; the one served is in info.version
   std::uint64_t offset = 0;
   std::vector<std::span<std::byte>> buffers;
-  ObjectInfo info;               // result: size (whole object), version, mtime
+  ObjectInfo info;  // result: size (whole object), version, mtime
 };
 
 // One page of a directory's direct children, in the origin's order; "" asks for the first page, and
-// next_marker is "" after the last. A directory that does not exist gives kNotFound on its first page.
-// A name that can't be a path component is left out and counted in `skipped`.
+// next_marker is "" after the last. A directory that does not exist gives kNotFound on its first
+// page. A name that can't be a path component is left out and counted in `skipped`.
 struct ListOp : Op {
   std::string directory;
   std::string marker;
@@ -80,7 +82,8 @@ struct OriginStats {
   std::uint64_t bytes_read = 0;
   std::uint64_t errors = 0;
   std::uint64_t retries = 0;
-  std::uint64_t connects = 0;  // connections opened: few against many requests if they are kept alive
+  std::uint64_t connects =
+      0;  // connections opened: few against many requests if they are kept alive
 };
 
 class Origin {
@@ -91,8 +94,9 @@ class Origin {
   virtual void List(ListOp* op) = 0;
   virtual void Cancel(Op* op) = 0;
   virtual OriginStats Stats() const = 0;
-  // Checks at start that the origin answers and lets us in; a clear sentence for a person on failure
-  // (kNotFound: the container or folder is missing; kPermission: credentials). Blocks up to timeout_ms.
+  // Checks at start that the origin answers and lets us in; a clear sentence for a person on
+  // failure (kNotFound: the container or folder is missing; kPermission: credentials). Blocks up to
+  // timeout_ms.
   virtual Result<void> Probe(std::int64_t timeout_ms, std::string* explanation) = 0;
   // What to call it in a log: no secrets ("az://account/container/prefix").
   virtual std::string Describe() const = 0;
@@ -100,14 +104,14 @@ class Origin {
 
 // How to reach an origin, as the configuration says it; secrets come from `credentials`.
 struct OriginConfig {
-  std::string url;                     // az://, https://...blob..., abfss://, file:///
-  std::string endpoint;                // optional, e.g. "http://127.0.0.1:10000/account"
-  std::string auth_mode = "auto";      // key, sas, anon, auto (later msi, workload, spn)
+  std::string url;                 // az://, https://...blob..., abfss://, file:///
+  std::string endpoint;            // optional, e.g. "http://127.0.0.1:10000/account"
+  std::string auth_mode = "auto";  // key, sas, anon, auto (later msi, workload, spn)
   std::int64_t request_timeout_ms = 30'000;
   std::int64_t connect_timeout_ms = 10'000;
   std::uint32_t max_connections = 32;
   std::uint32_t max_tries = 5;
-  std::string ca_file;                 // optional own CA bundle
+  std::string ca_file;  // optional own CA bundle
 };
 
 // Chooses the implementation by the URL's scheme. Reads credentials from the environment (names in

@@ -12,8 +12,10 @@ bool IsRetryableStatus(int status) {
     case 500:
     case 502:
     case 503:
-    case 504: return true;
-    default: return false;
+    case 504:
+      return true;
+    default:
+      return false;
   }
 }
 
@@ -21,26 +23,29 @@ bool IsRetryableStatus(int status) {
 // do not come back together.
 std::int64_t BackoffNs(const FailedTry& failed, const RetryLimits& limits, Random* random) {
   const unsigned doublings = std::min(failed.failures - 1, 20u);
-  const std::int64_t whole =
-      std::min(limits.first_wait_ns << doublings, limits.longest_wait_ns);
-  return whole / 2 + static_cast<std::int64_t>(random->Fraction() * static_cast<double>(whole / 2));
+  const std::int64_t whole = std::min(limits.first_wait_ns << doublings, limits.longest_wait_ns);
+  const std::int64_t half = whole / 2;
+  return half + static_cast<std::int64_t>(random->Fraction() * static_cast<double>(half));
 }
 
 }  // namespace
 
 bool IsRetryable(Fault fault, int status) {
   switch (fault) {
-    case Fault::kNone: return IsRetryableStatus(status);
+    case Fault::kNone:
+      return IsRetryableStatus(status);
     case Fault::kResolve:
     case Fault::kConnect:
     case Fault::kTimeout:
     case Fault::kReset:
-    case Fault::kTruncated: return true;
+    case Fault::kTruncated:
+      return true;
     case Fault::kTls:
     case Fault::kRejected:
     case Fault::kCancelled:
     case Fault::kDeadline:
-    case Fault::kOther: return false;
+    case Fault::kOther:
+      return false;
   }
   return false;
 }
@@ -61,8 +66,8 @@ std::optional<std::int64_t> NextTryNs(const FailedTry& failed, const RetryLimits
                                       std::int64_t now_ns, std::int64_t deadline_ns,
                                       RetryBudget* budget, Random* random) {
   if (!IsRetryable(failed.fault, failed.status)) return std::nullopt;
-  // A server that cannot be reached does no work for us: its tries end with the deadline only, and an
-  // empty budget slows them down.
+  // A server that cannot be reached does no work for us: its tries end with the deadline only, and
+  // an empty budget slows them down.
   const bool reached = failed.fault != Fault::kConnect && failed.fault != Fault::kResolve;
   const bool patient = !reached && limits.wait_for_unreachable;
   if (!patient && failed.failures >= limits.max_tries) return std::nullopt;

@@ -1,8 +1,8 @@
 // When a request is tried again, and after how long.
 //
-// Waits grow exponentially with jitter, honour Retry-After, and never reach past the deadline. A budget
-// shared by all requests of an origin bounds what retries add when a server is down: each costs a
-// token, tokens come back with time and with success.
+// Waits grow exponentially with jitter, honour Retry-After, and never reach past the deadline. A
+// budget shared by all requests of an origin bounds what retries add when a server is down: each
+// costs a token, tokens come back with time and with success.
 //
 // Thread safety: one thread at a time.
 #pragma once
@@ -26,8 +26,8 @@ enum class Fault : std::uint8_t {
   kTruncated,  // fewer or more bytes than promised
   kRejected,   // we gave up on purpose: the answer was not what was asked for
   kCancelled,
-  kDeadline,   // the operation's deadline, not a try's timeout
-  kOther,      // a bug or a lack of memory
+  kDeadline,  // the operation's deadline, not a try's timeout
+  kOther,     // a bug or a lack of memory
 };
 
 struct RetryLimits {
@@ -38,9 +38,9 @@ struct RetryLimits {
 };
 
 struct FailedTry {
-  unsigned failures = 1;    // in a row, this one included
+  unsigned failures = 1;  // in a row, this one included
   Fault fault = Fault::kNone;
-  int status = 0;           // of HTTP, if there was an answer
+  int status = 0;  // of HTTP, if there was an answer
   std::int64_t retry_after_ms = 0;
 };
 
@@ -63,7 +63,8 @@ class RetryBudget {
   std::int64_t refilled_ns_;
 };
 
-// The moment of the next try; nullopt if there is to be none. Takes a token of the budget if there is.
+// The moment of the next try; nullopt if there is to be none. Takes a token of the budget if there
+// is.
 std::optional<std::int64_t> NextTryNs(const FailedTry& failed, const RetryLimits& limits,
                                       std::int64_t now_ns, std::int64_t deadline_ns,
                                       RetryBudget* budget, Random* random);

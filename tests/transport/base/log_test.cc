@@ -14,7 +14,8 @@ TEST(Log, RedactsSignaturesInUrls) {
 TEST(Log, RedactsKeysTokensAndHeaders) {
   EXPECT_EQ(log::Redact("AccountName=a;AccountKey=c2VjcmV0==;X=1"),
             "AccountName=a;AccountKey=***;X=1");
-  EXPECT_EQ(log::Redact("Authorization: SharedKey a:b=\r\nNext: 1"), "Authorization:***\r\nNext: 1");
+  EXPECT_EQ(log::Redact("Authorization: SharedKey a:b=\r\nNext: 1"),
+            "Authorization:***\r\nNext: 1");
   EXPECT_EQ(log::Redact("sent Bearer eyJ0 to"), "sent Bearer *** to");
   EXPECT_EQ(log::Redact("a=1&client_secret=s3cret&b=2"), "a=1&client_secret=***&b=2");
 }

@@ -10,12 +10,13 @@
 namespace penstock::origin {
 namespace {
 
-// The example of the service's documentation for a Get Container Metadata request, with the version in
-// which an absent body has an empty Content-Length.
+// The example of the service's documentation for a Get Container Metadata request, with the version
+// in which an absent body has an empty Content-Length.
 TEST(AzAuth, StringToSignOfTheDocumentation) {
   SignedParts parts;
   parts.method = "GET";
-  parts.ms_headers = {{"x-ms-date", "Fri, 26 Jun 2015 23:39:12 GMT"}, {"x-ms-version", "2015-02-21"}};
+  parts.ms_headers = {{"x-ms-date", "Fri, 26 Jun 2015 23:39:12 GMT"},
+                      {"x-ms-version", "2015-02-21"}};
   parts.path = "/mycontainer";
   parts.query = {{"comp", "metadata"}, {"restype", "container"}, {"timeout", "20"}};
   EXPECT_EQ(StringToSign(parts, "myaccount"),

@@ -98,7 +98,8 @@ TEST(AzEnvironment, ReadsTheNamesOfTheEcosystem) {
   setenv("AZURE_STORAGE_KEY", "k1", 1);
   EXPECT_EQ(AzEnvironment::FromProcess().key, "k1");
   EXPECT_EQ(AzEnvironment::FromProcess().account, "a");
-  for (const char* name : {"AZURE_STORAGE_ACCOUNT", "AZURE_STORAGE_ACCESS_KEY", "AZURE_STORAGE_KEY"}) {
+  for (const char* name :
+       {"AZURE_STORAGE_ACCOUNT", "AZURE_STORAGE_ACCESS_KEY", "AZURE_STORAGE_KEY"}) {
     unsetenv(name);
   }
 }

@@ -17,7 +17,8 @@ std::string Blob(const std::string& name, const std::string& extra = "",
                  const std::string& attribute = "") {
   return "<Blob><Name" + attribute + ">" + name +
          "</Name><Properties><Last-Modified>Sun, 06 Nov 1994 08:49:37 GMT</Last-Modified>"
-         "<Etag>0x1</Etag><Content-Length>7</Content-Length></Properties>" + extra + "</Blob>";
+         "<Etag>0x1</Etag><Content-Length>7</Content-Length></Properties>" +
+         extra + "</Blob>";
 }
 
 std::string Prefix(const std::string& name) {
@@ -35,7 +36,9 @@ Code WhyNot(std::string xml) {
   return page ? Code::kOk : page.error().code;
 }
 
-DirectoryPage Directory(const std::string& blobs) { return MakeDirectoryPage(Parse(Page(blobs)), "d/"); }
+DirectoryPage Directory(const std::string& blobs) {
+  return MakeDirectoryPage(Parse(Page(blobs)), "d/");
+}
 
 TEST(ListXml, BlobsPrefixesAndTheMarker) {
   const auto page = Parse(Page(Blob("d/a") + Prefix("d/sub/"), "2!next"));
@@ -51,9 +54,9 @@ TEST(ListXml, BlobsPrefixesAndTheMarker) {
 }
 
 TEST(ListXml, NamesInAllEncodings) {
-  const auto page = Parse(Page(Blob("d/a&amp;b &lt;c&gt; &#x41; \xC3\xA4") +
-                               Blob("d/x%01y%2525", "", " Encoded=\"true\"") +
-                               Blob("d/%41") + Blob(" ")));
+  const auto page =
+      Parse(Page(Blob("d/a&amp;b &lt;c&gt; &#x41; \xC3\xA4") +
+                 Blob("d/x%01y%2525", "", " Encoded=\"true\"") + Blob("d/%41") + Blob(" ")));
   ASSERT_EQ(page.blobs.size(), 4u);
   EXPECT_EQ(page.blobs[0].name, "d/a&b <c> A \xC3\xA4");
   EXPECT_EQ(page.blobs[1].name, "d/x\x01y%25");
@@ -79,8 +82,8 @@ TEST(ListXml, WhatIsNotWholeIsRefused) {
 }
 
 TEST(ListXml, EntitiesAreNotExpanded) {
-  const std::string bomb =
-      "<!DOCTYPE x [<!ENTITY a \"aaaaaaaaaa\"><!ENTITY b \"&a;&a;&a;\">]>" + Page(Blob("d/&b;")).substr(3);
+  const std::string bomb = "<!DOCTYPE x [<!ENTITY a \"aaaaaaaaaa\"><!ENTITY b \"&a;&a;&a;\">]>" +
+                           Page(Blob("d/&b;")).substr(3);
   std::string xml = bomb;
   const auto page = ParseListXml(xml);
   if (page) {
@@ -102,8 +105,9 @@ TEST(DirectoryPage, ComponentsBelowThePrefix) {
 }
 
 TEST(DirectoryPage, NamesThatAreNoPathsAreCounted) {
-  const auto page = Directory(Blob("d/.") + Blob("d/..") + Prefix("d//") + Prefix("d/../") +
-                              Blob("d/a%00b", "", " Encoded=\"true\"") + Blob("elsewhere") + Blob("d/ok"));
+  const auto page =
+      Directory(Blob("d/.") + Blob("d/..") + Prefix("d//") + Prefix("d/../") +
+                Blob("d/a%00b", "", " Encoded=\"true\"") + Blob("elsewhere") + Blob("d/ok"));
   EXPECT_EQ(page.entries.size(), 1u);
   EXPECT_EQ(page.skipped, 6u);
 }
@@ -118,9 +122,8 @@ TEST(DirectoryPage, ItsOwnMarkerIsNoEntry) {
 
 TEST(DirectoryPage, TheDirectoryWinsOverTheBlobOfItsName) {
   const std::string folder = "<Metadata><hdi_isfolder>true</hdi_isfolder></Metadata>";
-  for (const std::string& blobs :
-       {Blob("d/x") + Prefix("d/x/"), Prefix("d/x/") + Blob("d/x"),
-        Blob("d/x") + Blob("d/x-y") + Prefix("d/x/")}) {
+  for (const std::string& blobs : {Blob("d/x") + Prefix("d/x/"), Prefix("d/x/") + Blob("d/x"),
+                                   Blob("d/x") + Blob("d/x-y") + Prefix("d/x/")}) {
     const auto page = Directory(blobs);
     EXPECT_EQ(page.skipped, 1u);
     ASSERT_GE(page.entries.size(), 1u);
@@ -133,7 +136,8 @@ TEST(DirectoryPage, TheDirectoryWinsOverTheBlobOfItsName) {
     EXPECT_EQ(directories, 1);
   }
   // A marker and its prefix are one directory, with the marker's time.
-  for (const std::string& blobs : {Blob("d/x", folder) + Prefix("d/x/"), Prefix("d/x/") + Blob("d/x", folder)}) {
+  for (const std::string& blobs :
+       {Blob("d/x", folder) + Prefix("d/x/"), Prefix("d/x/") + Blob("d/x", folder)}) {
     const auto page = Directory(blobs);
     ASSERT_EQ(page.entries.size(), 1u);
     EXPECT_EQ(page.skipped, 0u);

@@ -40,9 +40,9 @@ TEST(AzUrl, AzForm) {
 }
 
 TEST(AzUrl, DfsForms) {
-  for (const char* url : {"abfss://data@acct.dfs.core.windows.net/p/q",
-                          "abfs://data@acct.dfs.core.windows.net/p/q",
-                          "wasbs://data@acct.blob.core.windows.net/p/q"}) {
+  for (const char* url :
+       {"abfss://data@acct.dfs.core.windows.net/p/q", "abfs://data@acct.dfs.core.windows.net/p/q",
+        "wasbs://data@acct.blob.core.windows.net/p/q"}) {
     const auto location = Parse(url);
     EXPECT_EQ(location.account, "acct");
     EXPECT_EQ(location.container, "data");
@@ -83,8 +83,9 @@ TEST(AzUrl, EndpointsOverride) {
 
 TEST(AzUrl, WrongOnesAreExplained) {
   EXPECT_NE(WhyNot("az://onlyone").find("az://ACCOUNT/onlyone"), std::string::npos);
-  EXPECT_NE(WhyNot("az://my-data/train").find("If 'my-data' is the container, write "
-                                              "az://ACCOUNT/my-data/train"),
+  EXPECT_NE(WhyNot("az://my-data/train")
+                .find("If 'my-data' is the container, write "
+                      "az://ACCOUNT/my-data/train"),
             std::string::npos);
   WhyNot("az://");
   WhyNot("az:///c/p");
@@ -104,9 +105,10 @@ TEST(AzUrl, WrongOnesAreExplained) {
 
 TEST(AzUrl, OtherReading) {
   const auto location = Parse("az://training/set1/imagenet");
-  EXPECT_EQ(OtherReading(location, "myacct"),
-            "If 'training' is a container of the account 'myacct' that the environment names, write "
-            "az://myacct/training/set1/imagenet");
+  EXPECT_EQ(
+      OtherReading(location, "myacct"),
+      "If 'training' is a container of the account 'myacct' that the environment names, write "
+      "az://myacct/training/set1/imagenet");
   EXPECT_EQ(OtherReading(location, "training"), "");
   EXPECT_NE(OtherReading(location, "").find("az://ACCOUNT/training/set1/imagenet"),
             std::string::npos);

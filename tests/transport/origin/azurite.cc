@@ -51,20 +51,22 @@ bool Answers(int port) {
 Azurite::~Azurite() { Stop(); }
 
 std::string Azurite::endpoint() const {
-  return "http://127.0.0.1:" + std::to_string(port_) + "/" + kTestAccount;
+  return std::string(tls_ ? "https" : "http") + "://127.0.0.1:" + std::to_string(port_) + "/" +
+         kTestAccount;
 }
 
-std::string Azurite::Start() {
+std::string Azurite::Start(const CertificateFiles& certificate) {
+  tls_ = !certificate.certificate.empty();
   std::string why;
   for (int attempt = 0; attempt < 3; ++attempt) {
-    why = StartOnPort(FreePort());
+    why = StartOnPort(FreePort(), certificate);
     if (why.empty()) return "";
     Stop();
   }
   return why;
 }
 
-std::string Azurite::StartOnPort(int port) {
+std::string Azurite::StartOnPort(int port, const CertificateFiles& certificate) {
   const char* script = std::getenv("PENSTOCK_AZURITE");
   if (script == nullptr || access(script, X_OK) != 0) {
     return std::string("PENSTOCK_AZURITE names no program: ") + (script == nullptr ? "" : script) +
@@ -82,8 +84,22 @@ std::string Azurite::StartOnPort(int port) {
     const int null = open("/dev/null", O_RDWR);
     dup2(null, 0);
     dup2(null, 1);
-    execl(script, script, "--silent", "--skipApiVersionCheck", "--disableTelemetry", "--location",
-          pattern.c_str(), "--blobHost", "127.0.0.1", "--blobPort", port_text.c_str(), nullptr);
+    std::vector<const char*> arguments = {script,
+                                          "--silent",
+                                          "--location",
+                                          pattern.c_str(),
+                                          "--blobHost",
+                                          "127.0.0.1",
+                                          "--blobPort",
+                                          port_text.c_str(),
+                                          "--skipApiVersionCheck",
+                                          "--disableTelemetry"};
+    if (tls_) {
+      arguments.insert(arguments.end(), {"--cert", certificate.certificate.c_str(), "--key",
+                                         certificate.key.c_str()});
+    }
+    arguments.push_back(nullptr);
+    execv(script, const_cast<char**>(arguments.data()));
     _exit(127);
   }
   for (int i = 0; i < 600; ++i) {
@@ -144,8 +160,13 @@ AzCredentials TestCredentials() {
 
 }  // namespace
 
-BlobWriter::BlobWriter(const std::string& endpoint, const std::string& container)
-    : client_(HttpLimits{}),
+BlobWriter::BlobWriter(const std::string& endpoint, const std::string& container,
+                       const std::string& ca_file)
+    : client_([&] {
+        HttpLimits limits;
+        limits.ca_file = ca_file;
+        return limits;
+      }()),
       service_(LocationAt(endpoint, container), TestCredentials(), &SystemClock::Get()) {}
 
 int BlobWriter::Run(const AzRequest& request, std::string_view bytes) {

@@ -9,6 +9,7 @@
 #include <utility>
 #include <vector>
 
+#include "tests/transport/origin/certificate.h"
 #include "transport/origin/az_request.h"
 #include "transport/origin/http_client.h"
 #include "transport/origin/origin.h"
@@ -27,17 +28,18 @@ class Azurite {
   Azurite(const Azurite&) = delete;
   Azurite& operator=(const Azurite&) = delete;
 
-  // "" once it answers, else why it does not.
-  std::string Start();
+  // "" once it answers, else why it does not. With a certificate it speaks TLS.
+  std::string Start(const CertificateFiles& certificate = {});
   int port() const { return port_; }
-  std::string endpoint() const;  // http://127.0.0.1:port/account
+  std::string endpoint() const;  // http[s]://127.0.0.1:port/account
 
  private:
-  std::string StartOnPort(int port);
+  std::string StartOnPort(int port, const CertificateFiles& certificate);
   void Stop();
 
   pid_t pid_ = -1;
   int port_ = 0;
+  bool tls_ = false;
   std::filesystem::path folder_;
 };
 
@@ -61,7 +63,8 @@ class WaitingExchange : public HttpExchange {
 // Fills a container by means of the production signer.
 class BlobWriter {
  public:
-  BlobWriter(const std::string& endpoint, const std::string& container);
+  BlobWriter(const std::string& endpoint, const std::string& container,
+             const std::string& ca_file = "");
 
   // All return the HTTP status.
   int CreateContainer(bool public_access = false);

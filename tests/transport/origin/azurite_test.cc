@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <filesystem>
 #include <memory>
 #include <set>
 #include <string>
@@ -35,10 +36,9 @@ class AzuriteEnvironment final : public testing::Environment {
 const auto* const kEnvironment = testing::AddGlobalTestEnvironment(new AzuriteEnvironment);
 
 void ClearVariables() {
-  for (const char* name :
-       {"AZURE_STORAGE_ACCOUNT", "AZURE_STORAGE_KEY", "AZURE_STORAGE_ACCESS_KEY",
-        "AZURE_STORAGE_SAS_TOKEN", "AZURE_STORAGE_CONNECTION_STRING", "AZURE_STORAGE_AUTH_TYPE",
-        "AZURE_STORAGE_BLOB_ENDPOINT"}) {
+  for (const char* name : {"AZURE_STORAGE_ACCOUNT", "AZURE_STORAGE_KEY", "AZURE_STORAGE_ACCESS_KEY",
+                           "AZURE_STORAGE_SAS_TOKEN", "AZURE_STORAGE_CONNECTION_STRING",
+                           "AZURE_STORAGE_AUTH_TYPE", "AZURE_STORAGE_BLOB_ENDPOINT"}) {
     unsetenv(name);
   }
 }
@@ -101,9 +101,12 @@ TEST_F(AzuriteTest, ReadsRanges) {
   const std::string bytes = PatternBytes(3'000'000);
   ASSERT_EQ(writer_->Put("big", bytes), 201);
   const auto origin = WithKey();
-  for (const auto& [offset, size, piece] :
-       {std::tuple{0u, 3'000'000u, 1u << 20}, {1u, 2'999'998u, 65'536u}, {2'999'999u, 1u, 1u},
-        {12'345u, 700'000u, 999u}, {3'000'000u, 0u, 1u}, {0u, 0u, 1u}}) {
+  for (const auto& [offset, size, piece] : {std::tuple{0u, 3'000'000u, 1u << 20},
+                                            {1u, 2'999'998u, 65'536u},
+                                            {2'999'999u, 1u, 1u},
+                                            {12'345u, 700'000u, 999u},
+                                            {3'000'000u, 0u, 1u},
+                                            {0u, 0u, 1u}}) {
     const auto read = ReadNow(*origin, "big", offset, size, "", piece);
     ASSERT_EQ(read.error.code, Code::kOk) << read.error.context << " " << offset << "+" << size;
     EXPECT_TRUE(read.bytes == bytes.substr(offset, size)) << offset << "+" << size;
@@ -142,13 +145,33 @@ TEST_F(AzuriteTest, NamesOfAllKinds) {
   std::string longest;
   while (longest.size() < 1'024 - 4) longest += "0123456789abcde/";
   longest.resize(1'024 - 4);
-  std::vector<std::string> names = {"with space", "per%cent", "%41", "plus+plus", "and&and=x",
-                                    "hash#tag", "question?mark", "semi;colon,comma", "quote'\"x",
-                                    "br(a)[c]{k}", "tilde~dash-under_", "caret^pipe|tick`",
-                                    "<angle>", "at@dollar$star*", "colon:x", "a..b", "...",
-                                    ".hidden", "\xC3\xA4\xC3\xB6\xC3\xBC", "\xE6\x97\xA5\xE6\x9C\xAC",
-                                    "\xF0\x9F\x98\x80.bin", "e\xCC\x81", "UPPER", longest,
-                                    "lead/ space", "trail /x", std::string(250, 'y')};
+  std::vector<std::string> names = {"with space",
+                                    "per%cent",
+                                    "%41",
+                                    "plus+plus",
+                                    "and&and=x",
+                                    "hash#tag",
+                                    "question?mark",
+                                    "semi;colon,comma",
+                                    "quote'\"x",
+                                    "br(a)[c]{k}",
+                                    "tilde~dash-under_",
+                                    "caret^pipe|tick`",
+                                    "<angle>",
+                                    "at@dollar$star*",
+                                    "colon:x",
+                                    "a..b",
+                                    "...",
+                                    ".hidden",
+                                    "\xC3\xA4\xC3\xB6\xC3\xBC",
+                                    "\xE6\x97\xA5\xE6\x9C\xAC",
+                                    "\xF0\x9F\x98\x80.bin",
+                                    "e\xCC\x81",
+                                    "UPPER",
+                                    longest,
+                                    "lead/ space",
+                                    "trail /x",
+                                    std::string(250, 'y')};
   const std::string prefix = "p+q %20&";
   for (const auto& name : names) {
     const std::string full = name == longest ? "p/" + name : prefix + "/" + name;
@@ -320,8 +343,9 @@ TEST_F(AzuriteTest, EveryWayToSignIn) {
   EXPECT_TRUE(works(Config()));
   ClearVariables();
 
-  const std::string connection = std::string("AccountName=") + kTestAccount + ";AccountKey=" +
-                                 kTestKey + ";BlobEndpoint=" + server->endpoint() + ";";
+  const std::string connection = std::string("AccountName=") + kTestAccount +
+                                 ";AccountKey=" + kTestKey + ";BlobEndpoint=" + server->endpoint() +
+                                 ";";
   setenv("AZURE_STORAGE_CONNECTION_STRING", connection.c_str(), 1);
   OriginConfig without_endpoint = Config();
   without_endpoint.endpoint.clear();
@@ -337,8 +361,8 @@ TEST_F(AzuriteTest, EveryWayToSignIn) {
   AppendPercentEncoded(signature, false, &sas);
   setenv("AZURE_STORAGE_SAS_TOKEN", sas.c_str(), 1);
   EXPECT_TRUE(works(Config()));
-  const std::string shared = "BlobEndpoint=" + server->endpoint() + ";SharedAccessSignature=" +
-                             sas.substr(1);
+  const std::string shared =
+      "BlobEndpoint=" + server->endpoint() + ";SharedAccessSignature=" + sas.substr(1);
   ClearVariables();
   setenv("AZURE_STORAGE_CONNECTION_STRING", shared.c_str(), 1);
   EXPECT_TRUE(works(without_endpoint));
@@ -393,6 +417,52 @@ TEST_F(AzuriteTest, AMissingContainerIsSaidWithTheOtherReading) {
   EXPECT_EQ(StatNow(*origin, "x").error.code, Code::kNotFound);
   EXPECT_EQ(ListNow(*origin, "").error.code, Code::kNotFound);
   EXPECT_EQ(ReadNow(*origin, "x", 0, 1).error.code, Code::kNotFound);
+}
+
+// TLS is always verified, against the system's authorities or the file that the configuration
+// names.
+TEST_F(AzuriteTest, Tls) {
+  namespace fs = std::filesystem;
+  std::string folder = (fs::temp_directory_path() / "penstock-tls-XXXXXX").string();
+  ASSERT_NE(mkdtemp(folder.data()), nullptr);
+  const auto right = MakeCertificate(folder, "right", "IP:127.0.0.1");
+  const auto wrong = MakeCertificate(folder, "wrong", "DNS:elsewhere.example");
+  ASSERT_FALSE(right.key.empty());
+  setenv("AZURE_STORAGE_KEY", kTestKey, 1);
+  OriginConfig config = Config();
+  std::string why;
+  {
+    Azurite tls_server;
+    ASSERT_EQ(tls_server.Start(right), "");
+    config.endpoint = tls_server.endpoint();
+    ASSERT_TRUE(config.endpoint.starts_with("https://"));
+    BlobWriter writer(config.endpoint, container_, right.certificate);
+    ASSERT_EQ(writer.CreateContainer(), 201);
+    ASSERT_EQ(writer.Put("f", "12345"), 201);
+    EXPECT_FALSE(Make(config)->Probe(10'000, &why));
+    EXPECT_NE(why.find("certificate is not trusted"), std::string::npos) << why;
+    config.ca_file = wrong.certificate;
+    EXPECT_FALSE(Make(config)->Probe(10'000, &why));
+    config.ca_file = folder + "/none.crt";
+    EXPECT_FALSE(Make(config)->Probe(10'000, &why));
+    EXPECT_NE(why.find("trusted certificates cannot be read"), std::string::npos) << why;
+    config.ca_file = right.certificate;
+    const auto origin = Make(config);
+    EXPECT_TRUE(origin->Probe(10'000, &why)) << why;
+    EXPECT_EQ(ReadNow(*origin, "f", 0, 5).bytes, "12345");
+    EXPECT_EQ(origin->Stats().connects, 1u);
+  }
+  {
+    Azurite misnamed;  // its certificate is trusted, but for another host
+    ASSERT_EQ(misnamed.Start(wrong), "");
+    config.endpoint = misnamed.endpoint();
+    config.ca_file = wrong.certificate;
+    const auto origin = Make(config);
+    EXPECT_FALSE(origin->Probe(10'000, &why));
+    EXPECT_NE(why.find("certificate is not trusted"), std::string::npos) << why;
+    EXPECT_EQ(origin->Stats().retries, 0u);
+  }
+  fs::remove_all(folder);
 }
 
 TEST_F(AzuriteTest, CancelAndDeadline) {

@@ -80,9 +80,11 @@ TEST_P(FileOriginTest, StatOfFilesFoldersAndNothing) {
 TEST_P(FileOriginTest, ReadsRangesIntoScatteredBuffers) {
   const std::string bytes = PatternBytes(3'000'000);
   Write("big", bytes);
-  for (const auto& [offset, size, piece] :
-       {std::tuple{0u, 3'000'000u, 1u << 20}, {1u, 2'999'998u, 65'536u}, {2'999'999u, 1u, 1u},
-        {12'345u, 700'000u, 999u}, {3'000'000u, 0u, 1u}}) {
+  for (const auto& [offset, size, piece] : {std::tuple{0u, 3'000'000u, 1u << 20},
+                                            {1u, 2'999'998u, 65'536u},
+                                            {2'999'999u, 1u, 1u},
+                                            {12'345u, 700'000u, 999u},
+                                            {3'000'000u, 0u, 1u}}) {
     const auto read = ReadNow(*origin_, "big", offset, size, "", piece);
     ASSERT_EQ(read.error.code, Code::kOk) << read.error.context;
     ASSERT_TRUE(read.bytes == bytes.substr(offset, size)) << offset << "+" << size;
@@ -184,7 +186,8 @@ TEST_P(FileOriginTest, ListsWhatStatSees) {
 TEST_P(FileOriginTest, PagesOfALargeFolderHoldEveryNameOnce) {
   fs::create_directory(folder_ / "many");
   for (int i = 0; i < 12'000; ++i) {
-    const int fd = open((folder_ / "many" / ("f" + std::to_string(i))).c_str(), O_CREAT | O_RDWR, 0600);
+    const int fd =
+        open((folder_ / "many" / ("f" + std::to_string(i))).c_str(), O_CREAT | O_RDWR, 0600);
     ASSERT_GE(fd, 0);
     close(fd);
   }

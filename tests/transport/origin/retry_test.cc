@@ -18,21 +18,25 @@ class RetryTest : public testing::Test {
 };
 
 TEST_F(RetryTest, OnlyWhatCanBeMended) {
-  for (const int status : {408, 429, 500, 502, 503, 504}) EXPECT_TRUE(IsRetryable(Fault::kNone, status));
+  for (const int status : {408, 429, 500, 502, 503, 504})
+    EXPECT_TRUE(IsRetryable(Fault::kNone, status));
   for (const int status : {200, 301, 400, 401, 403, 404, 409, 412, 416, 501}) {
     EXPECT_FALSE(IsRetryable(Fault::kNone, status)) << status;
   }
-  for (const Fault fault : {Fault::kResolve, Fault::kConnect, Fault::kTimeout, Fault::kReset, Fault::kTruncated}) {
+  for (const Fault fault :
+       {Fault::kResolve, Fault::kConnect, Fault::kTimeout, Fault::kReset, Fault::kTruncated}) {
     EXPECT_TRUE(IsRetryable(fault, 0));
   }
-  for (const Fault fault : {Fault::kTls, Fault::kCancelled, Fault::kDeadline, Fault::kRejected, Fault::kOther}) {
+  for (const Fault fault :
+       {Fault::kTls, Fault::kCancelled, Fault::kDeadline, Fault::kRejected, Fault::kOther}) {
     EXPECT_FALSE(IsRetryable(fault, 503));
   }
 }
 
 TEST_F(RetryTest, WaitsGrowWithJitterUpToALimit) {
   for (unsigned failures = 1; failures < 5; ++failures) {
-    const std::int64_t whole = std::min(limits_.first_wait_ns << (failures - 1), limits_.longest_wait_ns);
+    const std::int64_t whole =
+        std::min(limits_.first_wait_ns << (failures - 1), limits_.longest_wait_ns);
     std::int64_t least = whole;
     std::int64_t most = 0;
     for (int i = 0; i < 10; ++i) {

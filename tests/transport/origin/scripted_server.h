@@ -1,5 +1,5 @@
-// A TCP server that answers HTTP requests with exactly the bytes that a test says: for what a real Blob
-// server does not do, or not on demand.
+// A TCP server that answers HTTP requests with exactly the bytes that a test says: for what a real
+// Blob server does not do, or not on demand.
 #pragma once
 
 #include <atomic>
@@ -45,14 +45,15 @@ class ScriptedServer {
   std::atomic<int> requests_{0};
   std::atomic<int> connections_{0};
   mutable std::mutex mutex_;
-  std::vector<std::string> heads_;     // guarded by mutex_
-  std::vector<int> open_;              // guarded by mutex_
-  std::vector<std::thread> serving_;   // guarded by mutex_
+  std::vector<std::string> heads_;    // guarded by mutex_
+  std::vector<int> open_;             // guarded by mutex_
+  std::vector<std::thread> serving_;  // guarded by mutex_
   std::thread accepting_;
 };
 
 // "HTTP/1.1 STATUS ..." with the given header lines and body; Content-Length is added.
-std::string HttpAnswer(int status, const std::vector<std::string>& headers, const std::string& body);
+std::string HttpAnswer(int status, const std::vector<std::string>& headers,
+                       const std::string& body);
 
 // A port that nobody listens on.
 int ClosedPort();
