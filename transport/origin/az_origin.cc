@@ -12,7 +12,7 @@
 namespace penstock::origin {
 namespace {
 
-constexpr std::int64_t kDenialLogEveryNs = 60 * kNsPerSecond;
+constexpr std::int64_t kNoteEveryNs = 60 * kNsPerSecond;
 
 HttpLimits MakeHttpLimits(const OriginConfig& config) {
   HttpLimits limits;
@@ -116,13 +116,13 @@ std::string AzOrigin::Explain(const HttpExchange& exchange) const {
   return ExplainAnswer(exchange, service_, usual_account_, clock_->WallNs());
 }
 
-void AzOrigin::NoteDenied(const HttpExchange& exchange) {
+void AzOrigin::NoteForPerson(const HttpExchange& exchange) {
   std::string sentence = Explain(exchange);
   const std::int64_t now_ns = clock_->NowNs();
-  if (sentence == last_denial_ && now_ns - last_denial_ns_ < kDenialLogEveryNs) return;
+  if (sentence == last_note_ && now_ns - last_note_ns_ < kNoteEveryNs) return;
   log::Error("{}", sentence);
-  last_denial_ = std::move(sentence);
-  last_denial_ns_ = now_ns;
+  last_note_ = std::move(sentence);
+  last_note_ns_ = now_ns;
 }
 
 Result<void> AzOrigin::Probe(std::int64_t timeout_ms, std::string* explanation) {

@@ -48,7 +48,8 @@ class AzOrigin final : public Origin {
   std::optional<std::int64_t> NextTry(const FailedTry& failed, const RetryLimits& limits,
                                       std::int64_t deadline_ns);
   void NoteSuccess() { budget_.NoteSuccess(); }
-  void NoteDenied(const HttpExchange& exchange);
+  // One line in the log about what only a person can mend, not again and again.
+  void NoteForPerson(const HttpExchange& exchange);
   std::string Explain(const HttpExchange& exchange) const;
   void Complete(AzTask* task, Error error);  // destroys the task
 
@@ -70,8 +71,8 @@ class AzOrigin final : public Origin {
   // The HTTP client's thread only.
   RetryBudget budget_;
   Random random_ = Random::FromEnvironment();
-  std::string last_denial_;
-  std::int64_t last_denial_ns_ = 0;
+  std::string last_note_;
+  std::int64_t last_note_ns_ = 0;
 
   std::atomic<std::uint64_t> bytes_read_{0};
   std::atomic<std::uint64_t> errors_{0};

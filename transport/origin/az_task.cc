@@ -51,7 +51,8 @@ void AzTask::Succeed() {
 }
 
 void AzTask::End(Error error) {
-  if (error.code == Code::kPermission) origin_->NoteDenied(*this);
+  const bool no_container = status == 404 && response.error_code == "ContainerNotFound";
+  if (error.code == Code::kPermission || no_container) origin_->NoteForPerson(*this);
   if (explanation_ != nullptr && error.code != Code::kOk) *explanation_ = origin_->Explain(*this);
   origin_->Complete(this, error);
 }
