@@ -3,6 +3,7 @@
 #include <arpa/inet.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -80,6 +81,7 @@ std::string Azurite::StartOnPort(int port, const CertificateFiles& certificate) 
   const std::string accounts = std::string("AZURITE_ACCOUNTS=") + kTestAccount + ":" + kTestKey;
   pid_ = fork();
   if (pid_ == 0) {
+    prctl(PR_SET_PDEATHSIG, SIGKILL);  // a test that crashes leaves no server behind
     putenv(const_cast<char*>(accounts.c_str()));
     const int null = open("/dev/null", O_RDWR);
     dup2(null, 0);
