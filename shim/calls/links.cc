@@ -224,12 +224,20 @@ int Examine(const char* path, char* target, bool* directory) {
   return errno == EINVAL ? 0 : -errno;
 }
 
+// Before ".", ".." and a closing slash: what is resolved so far has to be a directory.
+bool IsDirectory(const char* path, size_t len) {
+  struct stat st;
+  KeepErrno keep;
+  return len == 0 || stat(path, &st) != 0 || S_ISDIR(st.st_mode);
+}
+
 // Resolves `path` component by component into `out` (PST_PATH_MAX bytes). 0 or a positive errno.
 int Resolve(const char* path, char* out) {
   char rest[2 * PST_PATH_MAX], target[PST_PATH_MAX];
   size_t out_len = 0;
   int links = 0;
   bool directory = true;
+  out[0] = '\0';
   if (*path == '\0') return ENOENT;
   if (strlen(path) >= PST_PATH_MAX) return ENAMETOOLONG;
   if (*path != '/') {
@@ -244,6 +252,8 @@ int Resolve(const char* path, char* out) {
     size_t len = strcspn(next, "/");
     if (len == 0) break;
     if (!directory) return ENOTDIR;
+    bool dots = (len == 1 && next[0] == '.') || (len == 2 && next[0] == '.' && next[1] == '.');
+    if (dots && !IsDirectory(out, out_len)) return ENOTDIR;
     if (len == 1 && next[0] == '.') {
       next += len;
       continue;
@@ -251,6 +261,7 @@ int Resolve(const char* path, char* out) {
     if (len == 2 && next[0] == '.' && next[1] == '.') {
       while (out_len > 0 && out[out_len - 1] != '/') --out_len;
       if (out_len > 0) --out_len;
+      out[out_len] = '\0';
       next += len;
       continue;
     }
@@ -273,7 +284,9 @@ int Resolve(const char* path, char* out) {
     memcpy(rest, target, static_cast<size_t>(found));
     next = rest;
     if (target[0] == '/') out_len = 0;
+    out[out_len] = '\0';
   }
+  if (path[strlen(path) - 1] == '/' && !IsDirectory(out, out_len)) return ENOTDIR;
   if (out_len == 0) out[out_len++] = '/';
   out[out_len] = '\0';
   return 0;

@@ -1,0 +1,59 @@
+#!/bin/bash
+# Runs every case of the host program on a plain directory and on the same data under a mount, and compares.
+#   run_cases.sh PENSTOCK HOST [CASE...]
+set -u
+penstock=$1 host=$(realpath "$2")
+shift 2
+work=$(mktemp -d /tmp/penstock-wide.XXXXXX)
+data=$work/data mount=/penstock-wide/data
+trap '"$penstock" stop -c "$work/job.toml" --force >/dev/null 2>&1; rm -rf "$work"' EXIT
+
+mkdir -p "$data/tree/deep/er" "$data/tree/empty" "$work/cache"
+seq 1 20000 >"$data/numbers"
+printf 'small file\nof two lines\n' >"$data/small"
+printf '\xc3\xa4\n' >"$data/wide"
+head -c 700000 /dev/urandom >"$data/big"
+for name in tree/one tree/two tree/deep/er/e1 tree/deep/er/e2; do echo "$name" >"$data/$name"; done
+printf '#!/bin/bash -e\necho "script $# $1" "$(basename "$0")"\ncat "$(dirname "$0")/small"\n' >"$data/greet"
+printf '#include <stdio.h>\nint main(int c, char** v) { printf("program %%d %%s\\n", c, v[1]); return 6; }\n' >"$work/p.c"
+cc -o "$data/program" "$work/p.c" || exit 1
+printf '#include <stdio.h>\nint answer(const char* p) { FILE* f = fopen(p, "r"); int c = fgetc(f); fclose(f); return c; }\n' >"$work/l.c"
+cc -shared -fPIC -o "$data/lib.so" "$work/l.c" || exit 1
+chmod 755 "$data/greet" "$data/program"
+cat >"$work/job.toml" <<C
+version = 1
+[sidecar]
+socket = "$work/job.sock"
+linger = "20s"
+[cache]
+dir = "$work/cache"
+memory = "64MiB"
+nvme = "1GiB"
+[[mount]]
+path = "$mount"
+origin = "file://$data"
+C
+
+failed=0 ran=0
+cases=${*:-dup locks ready map copies aio attributes names stdio stdin cwd links walk fork clone exec spawn rights raw stale library}
+for case in $cases; do
+  ran=$((ran + 1))
+  cp -a "$data" "$work/plain"  # some cases write where they can
+  timeout 30 "$host" "$case" "$work/plain" plain >"$work/want" 2>"$work/want.err" </dev/null
+  echo "exit $?" >>"$work/want"
+  rm -rf "$work/plain"
+  timeout 60 "$penstock" run -c "$work/job.toml" -- "$host" "$case" "$mount" mount >"$work/got" 2>"$work/got.err" </dev/null
+  echo "exit $?" >>"$work/got"
+  if [ "$case" = walk ]; then
+    for side in want got; do LC_ALL=C sort -o "$work/$side" "$work/$side"; done
+  fi
+  sed -i "s,$work/plain,ROOT,g" "$work/want" "$work/want.err"
+  sed -i "s,$mount,ROOT,g" "$work/got" "$work/got.err"
+  cmp -s "$work/want" "$work/got" && cmp -s "$work/want.err" "$work/got.err" && continue
+  failed=$((failed + 1))
+  echo "shim_wide: $case differs"
+  diff "$work/want" "$work/got" | head -${LINES_SHOWN:-20}
+  diff "$work/want.err" "$work/got.err" | head -8
+done
+echo "shim_wide: $((ran - failed)) of $ran cases are the same"
+[ $failed = 0 ]
