@@ -82,6 +82,8 @@ PST_EXPORT int chdir(const char* path) {
     case Cover::kError: return PstFail(route.err);
     default: break;
   }
+  // ".." out of a mount: the kernel stands in the shadow directory, so it gets the whole name.
+  if (PST_UNLIKELY(route.full != nullptr)) path = route.full;
   if (real.chdir(path) == 0) {
     if (PST_UNLIKELY(g_config.active)) PstCwdSet(false, 0, nullptr, 0);
     return 0;

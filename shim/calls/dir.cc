@@ -29,12 +29,13 @@ DIR* OpenRouted(const Route& route, bool* ours) {
     return Shown(stream, err);
   }
   if (route.cover == Cover::kError) return Shown(nullptr, err);
-  KeepErrno keep;
+  if (route.cover == Cover::kNone) return real.opendir(route.full);
   struct stat info;
-  if (real.stat(route.full, &info) == 0) {
-    *ours = false;
-    return nullptr;
+  {
+    KeepErrno keep;
+    if (real.stat(route.full, &info) != 0) info.st_nlink = 0;
   }
+  if (info.st_nlink != 0) return real.opendir(route.full);
   Stream* stream = PstStreamOpenVirtual(route.full, &err);
   return Shown(stream, err);
 }
@@ -44,7 +45,8 @@ PST_INLINE DIR* OpenCovered(int dirfd, const char* path, bool* ours) {
   if (!PstMayCover(dirfd, path)) return nullptr;
   PathBuffer buffer;
   Route route;
-  if (PST_UNLIKELY(PstRoute(dirfd, path, &buffer, &route) == Cover::kNone)) return nullptr;
+  if (PST_UNLIKELY(PstRoute(dirfd, path, &buffer, &route) == Cover::kNone) && route.full == nullptr)
+    return nullptr;
   return OpenRouted(route, ours);
 }
 
@@ -93,15 +95,26 @@ using Compare = int (*)(const struct dirent**, const struct dirent**);
 int ScanStream(DIR* dir, struct dirent*** out, Filter filter, Compare compare) {
   Names names;
   int err = 0;
-  auto* stream = reinterpret_cast<Stream*>(dir);
+  Stream* stream = PstStreamOf(dir);  // null: the disk's own folder above a mount
   int saved = errno;
-  while (auto* entry = reinterpret_cast<struct dirent*>(PstStreamNext(stream, &err))) {
+  for (;;) {
+    errno = 0;
+    auto* entry = stream != nullptr ? reinterpret_cast<struct dirent*>(PstStreamNext(stream, &err))
+                                    : real.readdir(dir);
+    if (entry == nullptr) {
+      if (stream == nullptr) err = errno;
+      break;
+    }
     if (filter != nullptr && filter(entry) == 0) continue;
     if (AddName(&names, entry)) continue;
     err = ENOMEM;
     break;
   }
-  PstStreamClose(stream);
+  if (stream != nullptr) {
+    PstStreamClose(stream);
+  } else {
+    real.closedir(dir);
+  }
   if (err != 0) {
     FreeNames(&names);
     return PstFail(err);

@@ -31,6 +31,7 @@ PST_COLD Result StatAncestor(const Route& route, struct stat* out) {
 
 Result StatRoute(const Route& route, struct stat* out) {
   if (PST_UNLIKELY(route.cover != Cover::kMount)) {
+    if (route.cover == Cover::kNone) return real.stat(route.full, out) == 0 ? Result::kDone : Result::kFailed;
     return route.cover == Cover::kError ? FailWith(route.err) : StatAncestor(route, out);
   }
   pst_attr attr;
@@ -44,7 +45,8 @@ PST_INLINE Result StatPath(int dirfd, const char* path, struct stat* out) {
   if (!PstMayCover(dirfd, path)) return Result::kNotOurs;
   PathBuffer buffer;
   Route route;
-  if (PST_UNLIKELY(PstRoute(dirfd, path, &buffer, &route) == Cover::kNone)) return Result::kNotOurs;
+  if (PST_UNLIKELY(PstRoute(dirfd, path, &buffer, &route) == Cover::kNone) && route.full == nullptr)
+    return Result::kNotOurs;
   return StatRoute(route, out);
 }
 
@@ -100,11 +102,13 @@ void Widen(const struct stat& from, struct statx* out) {
 
 Result AccessRoute(const Route& route, int mode) {
   if (route.cover == Cover::kError) return FailWith(route.err);
+  if (route.cover == Cover::kNone) return real.access(route.full, mode) == 0 ? Result::kDone : Result::kFailed;
   if (route.cover == Cover::kAncestor) {
     {
       KeepErrno keep;
       struct stat info;
-      if (real.stat(route.full, &info) == 0) return Result::kNotOurs;
+      if (real.stat(route.full, &info) == 0)
+        return real.access(route.full, mode) == 0 ? Result::kDone : FailWith(errno);
     }
     return (mode & W_OK) != 0 ? FailWith(EROFS) : Result::kDone;
   }
@@ -118,7 +122,7 @@ Result AccessAt(int dirfd, const char* path, int mode) {
   if (!PstMayCover(dirfd, path)) return Result::kNotOurs;
   PathBuffer buffer;
   Route route;
-  if (PstRoute(dirfd, path, &buffer, &route) == Cover::kNone) return Result::kNotOurs;
+  if (PstRoute(dirfd, path, &buffer, &route) == Cover::kNone && route.full == nullptr) return Result::kNotOurs;
   return AccessRoute(route, mode);
 }
 

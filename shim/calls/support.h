@@ -20,6 +20,7 @@ namespace penstock {
 
 // Routes a path argument; quick for the usual "not ours".
 inline Cover RouteOf(int dirfd, const char* path, PathBuffer* buffer, Route* route) {
+  route->full = nullptr;
   if (PST_LIKELY(!PstMayCover(dirfd, path))) return Cover::kNone;
   return PstRoute(dirfd, path, buffer, route);
 }

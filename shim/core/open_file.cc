@@ -51,7 +51,7 @@ int TakeOver(int fd, bool cloexec) {
 
 PST_COLD int OpenDirectory(const Route& route, const pst_attr& attr, int flags) {
   if ((flags & O_PATH) == 0) {
-    if ((flags & O_CREAT) != 0) return (flags & O_EXCL) != 0 ? -EEXIST : -EISDIR;
+    if ((flags & O_CREAT) != 0) return (flags & O_EXCL) != 0 && !route.trailing_slash ? -EEXIST : -EISDIR;
     if ((flags & O_ACCMODE) != O_RDONLY) return -EISDIR;
   }
   Ask ask;
@@ -154,6 +154,7 @@ PST_COLD static int OpenAncestor(const Route& route, int flags, bool* handled) {
 int PstOpenAt(int dirfd, const char* path, int flags, mode_t mode, bool* handled) {
   Route route;
   PathBuffer buffer;
+  route.full = nullptr;
   *handled = true;
   switch (PstRoute(dirfd, path, &buffer, &route)) {
     case Cover::kMount:
@@ -164,6 +165,11 @@ int PstOpenAt(int dirfd, const char* path, int flags, mode_t mode, bool* handled
       return OpenAncestor(route, flags, handled);
     case Cover::kNone:
       break;
+  }
+  if (PST_UNLIKELY(route.full != nullptr)) {
+    long fd = Raw(SYS_openat, AT_FDCWD, route.full, flags, mode);
+    if (fd >= 0) PstFdForget((int)fd);
+    return (int)fd;
   }
   *handled = false;
   return -1;

@@ -135,8 +135,9 @@ bool Append(Builder* to, const char* part, uint32_t len) {
 }
 
 // Builds the normalised absolute path from `to` (holding an absolute start) and `path`, component by
-// component. 0, or a positive errno. *outside: a ".." leaves a directory outside of every mount.
-int Normalise(Builder* to, const char* path, uint32_t len, bool* must_be_dir, bool* outside) {
+// component. 0, or a positive errno. *outside: a ".." leaves a directory outside of every mount; *left: one
+// leaves a mount.
+int Normalise(Builder* to, const char* path, uint32_t len, bool* must_be_dir, bool* outside, bool* left) {
   for (uint32_t i = 0; i < len;) {
     while (i < len && path[i] == '/') ++i;
     uint32_t start = i;
@@ -152,6 +153,7 @@ int Normalise(Builder* to, const char* path, uint32_t len, bool* must_be_dir, bo
       *must_be_dir = true;
       to->text[to->len] = 0;
       if (LongestPrefix(to->text, to->len) >= 0) {
+        *left = true;
         int err = CheckLeaves(to->text, to->len);
         if (err != 0) return err;
       } else if (to->len > 0) {
@@ -200,12 +202,22 @@ PST_COLD Cover RouteSlow(int dirfd, const char* path, uint32_t len, PathBuffer* 
     if (start == 1) start = 0;                        // "/"
     built.len = (uint32_t)start;
   }
-  bool outside = false, must_be_dir = false;
-  int err = Normalise(&built, path, len, &must_be_dir, &outside);
+  bool outside = false, must_be_dir = false, left = false;
+  int err = Normalise(&built, path, len, &must_be_dir, &outside, &left);
   out->must_be_dir = must_be_dir;
+  out->trailing_slash = path[len - 1] == '/';
   // What leaves a directory outside and does not arrive in a mount is the kernel's to judge.
-  if (LongestPrefix(built.text, built.len) < 0 && (err != 0 || outside || !PstIsAncestor(built.text, built.len)))
+  if (LongestPrefix(built.text, built.len) < 0 &&
+      ((err != 0 && !left) || outside || !PstIsAncestor(built.text, built.len))) {
+    if (left && err != 0) return Fail(out, err);
+    // The kernel cannot walk through what is not on its disk.
+    if (left && built.len + 1 < PST_PATH_MAX) {
+      if (built.len == 0 || must_be_dir) built.text[built.len++] = '/';
+      built.text[built.len] = 0;
+      out->full = built.text;
+    }
     return out->cover = Cover::kNone;
+  }
   if (err != 0) return Fail(out, err);
   if (built.len >= PST_PATH_MAX) return Fail(out, ENAMETOOLONG);
   if (built.len == 0) built.text[0] = '/', built.text[1] = 0, built.len = 1;
@@ -227,6 +239,8 @@ bool PstIsCovered(const char* path, uint32_t len) { return LongestPrefix(path, l
 
 Cover PstRoute(int dirfd, const char* path, PathBuffer* buffer, Route* out) {
   out->must_be_dir = false;
+  out->trailing_slash = false;
+  out->full = nullptr;
   out->cover = Cover::kNone;
   if (!g_config.active || path == nullptr || path[0] == 0) return Cover::kNone;
   if (path[0] != '/') {
@@ -240,6 +254,7 @@ Cover PstRoute(int dirfd, const char* path, PathBuffer* buffer, Route* out) {
   if (PST_UNLIKELY(Unclean(path, (uint32_t)len))) return RouteSlow(dirfd, path, (uint32_t)len, buffer, out);
   if (PST_UNLIKELY(len > 1 && path[len - 1] == '/')) {
     out->must_be_dir = true;
+    out->trailing_slash = true;
     --len;
     // Ancestors are handed on as text.
     if (LongestPrefix(path, (uint32_t)len) < 0) {

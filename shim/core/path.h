@@ -24,13 +24,16 @@ enum class Cover : uint8_t {
 struct Route {
   Cover cover;
   bool must_be_dir;        // trailing slash, "/." or "/.."
+  bool trailing_slash;
   int err;                 // kError
   const View* view;        // kMount
   uint32_t mount;          // kMount: index in view->mounts
   const char* rel;         // kMount: relative to the mount, in the caller's path or in PathBuffer.
   uint32_t rel_len;        //   NOT NUL-terminated
   pst_key128 id;           // kMount
-  const char* full;        // kAncestor: normalised absolute path, NUL-terminated
+  const char* full;        // kAncestor: normalised absolute path, NUL-terminated. kNone: null, or the path
+                           //   to give to the kernel (from AT_FDCWD) because ".." left a mount, or a folder
+                           //   that is not on disk
 };
 
 struct PathBuffer {
