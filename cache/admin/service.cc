@@ -36,21 +36,30 @@ void AdminService::Handle(AdminRequest request, AdminReply reply) {
   if (op == "status") {
     const std::int64_t max_age_ns = JsonBool(*json, "fresh") ? kProbeFreshNs : INT64_MAX;
     if (max_age_ns == INT64_MAX) return reply(Serialised(Status()));
-    return sidecar_->Probe(max_age_ns, [this, reply = std::move(reply)]() mutable {
-      reply(Serialised(Status()));
-    });
+    return sidecar_->Probe(
+        max_age_ns, [this, reply = std::move(reply)]() mutable { reply(Serialised(Status())); });
   }
   Json answer;
-  if (op == "stat") answer = sidecar_->StatJson();
-  else if (op == "metrics") answer = {{"ok", true}, {"text", MetricsText(sidecar_->StatJson())}};
-  else if (op == "sessions") answer = Sessions(*json);
-  else if (op == "hold") answer = Hold(request);
-  else if (op == "stop") answer = Stop(*json);
-  else if (op == "warm") answer = Warm(*json);
-  else if (op == "warm_status" || op == "warm_cancel") answer = WarmStatus(*json);
-  else if (op == "refresh") answer = Refresh(*json);
-  else if (op == "flush") answer = Ok();  // nothing is writable, so nothing waits to be committed
-  else answer = Later(*json, op);
+  if (op == "stat")
+    answer = sidecar_->StatJson();
+  else if (op == "metrics")
+    answer = {{"ok", true}, {"text", MetricsText(sidecar_->StatJson())}};
+  else if (op == "sessions")
+    answer = Sessions(*json);
+  else if (op == "hold")
+    answer = Hold(request);
+  else if (op == "stop")
+    answer = Stop(*json);
+  else if (op == "warm")
+    answer = Warm(*json);
+  else if (op == "warm_status" || op == "warm_cancel")
+    answer = WarmStatus(*json);
+  else if (op == "refresh")
+    answer = Refresh(*json);
+  else if (op == "flush")
+    answer = Ok();  // nothing is writable, so nothing waits to be committed
+  else
+    answer = Later(*json, op);
   reply(Serialised(answer));
 }
 
@@ -102,7 +111,8 @@ Json AdminService::Warm(const Json& request) {
     return entry.second->done() && entry.first + kMaxWarmJobs < last_warm_;
   });
   if (sidecar_->registry().draining()) return No("the sidecar is ending");
-  if (warm_.size() >= kMaxWarmJobs) return No("too many `penstock warm` at once; let one end first");
+  if (warm_.size() >= kMaxWarmJobs)
+    return No("too many `penstock warm` at once; let one end first");
   const auto& mounts = sidecar_->config().mounts;
   std::vector<WarmTarget> targets;
   for (const std::string& path : JsonStrings(request, "paths")) {
@@ -114,8 +124,8 @@ Json AdminService::Warm(const Json& request) {
   std::vector<std::string> mount_paths;
   for (const MountConfig& mount : mounts) mount_paths.push_back(mount.path);
   const std::uint64_t id = ++last_warm_;
-  auto job = std::make_shared<WarmJob>(&sidecar_->engine(), std::move(targets),
-                                       std::move(mount_paths));
+  auto job =
+      std::make_shared<WarmJob>(&sidecar_->engine(), std::move(targets), std::move(mount_paths));
   warm_.emplace(id, job);
   job->Start();
   return {{"ok", true}, {"id", id}};
@@ -159,8 +169,10 @@ Json AdminService::Later(const Json& request, const std::string& op) {
   for (const std::string& path : JsonStrings(request, "paths"))
     if (!MatchMount(sidecar_->config().mounts, path))
       return No(fmt::format("{} is on no covered path", path));
-  return No(fmt::format("{} is not there yet: what is kept follows the mount's class; `penstock "
-                        "warm` brings files in", op));
+  return No(
+      fmt::format("{} is not there yet: what is kept follows the mount's class; `penstock "
+                  "warm` brings files in",
+                  op));
 }
 
 bool AdminService::CancelAll() {

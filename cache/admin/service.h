@@ -1,5 +1,5 @@
-// What the sidecar answers to `penstock stat`, `status`, `stop`, `warm` and their kin: JSON over the
-// socket, role admin. Every answer is an object with "ok"; if that is false, "error" says why.
+// What the sidecar answers to `penstock stat`, `status`, `stop`, `warm` and their kin: JSON over
+// the socket, role admin. Every answer is an object with "ok"; if that is false, "error" says why.
 //
 //   {"op": "status", "fresh": bool}          -> problems, mounts, sessions, ...
 //   {"op": "stat"}                           -> counters, now

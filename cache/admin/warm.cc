@@ -14,12 +14,14 @@
 namespace penstock::cache {
 namespace {
 
-constexpr std::uint64_t kChunkBytes = 1u << 20;          // one lane's work
-constexpr std::size_t kListingBytes = PST_RANGE_BYTES;   // read at once
-constexpr std::int64_t kStepNs = 300'000'000'000;        // an operation's deadline
-constexpr std::uint64_t kCursor = 0x7761726dull << 32;   // no session has it
+constexpr std::uint64_t kChunkBytes = 1u << 20;         // one lane's work
+constexpr std::size_t kListingBytes = PST_RANGE_BYTES;  // read at once
+constexpr std::int64_t kStepNs = 300'000'000'000;       // an operation's deadline
+constexpr std::uint64_t kCursor = 0x7761726dull << 32;  // no session has it
 
-bool IsPattern(std::string_view text) { return text.find_first_of("*?[") != std::string_view::npos; }
+bool IsPattern(std::string_view text) {
+  return text.find_first_of("*?[") != std::string_view::npos;
+}
 
 std::string Joined(std::string_view a, std::string_view b) {
   if (a.empty()) return std::string(b);
@@ -45,10 +47,10 @@ void SplitPattern(const std::string& pattern, std::string* base, std::string* re
 struct WarmJob::Step {
   EngineOp op;
   WarmJob* job = nullptr;
-  Walk walk;                          // kLookup, kList, kListingRead
-  std::vector<std::byte> bytes;       // kListingRead: what has come
+  Walk walk;                     // kLookup, kList, kListingRead
+  std::vector<std::byte> bytes;  // kListingRead: what has come
   std::vector<std::byte> buffer;
-  std::shared_ptr<File> file;         // kFetch
+  std::shared_ptr<File> file;  // kFetch
   std::uint64_t chunk_end = 0;
 };
 
@@ -163,10 +165,14 @@ void WarmJob::Done(EngineOp* op) {
 
 void WarmJob::Handle(std::unique_ptr<Step> step) {
   switch (step->op.kind) {
-    case EngineOpKind::kLookup: return Looked(std::move(step));
-    case EngineOpKind::kList: return Listed(std::move(step));
-    case EngineOpKind::kListingRead: return ListingCame(std::move(step));
-    default: return Fetched(std::move(step));
+    case EngineOpKind::kLookup:
+      return Looked(std::move(step));
+    case EngineOpKind::kList:
+      return Listed(std::move(step));
+    case EngineOpKind::kListingRead:
+      return ListingCame(std::move(step));
+    default:
+      return Fetched(std::move(step));
   }
 }
 
@@ -178,8 +184,10 @@ void WarmJob::Looked(std::unique_ptr<Step> step) {
   if (err == 0 && attr.kind == PST_KIND_FILE && !walk.rest.empty()) err = ENOTDIR;
   if (err != 0 || attr.kind == PST_KIND_FILE || cancelled_) {
     --walking_;
-    if (err != 0) Problem(walk, err);
-    else if (attr.kind == PST_KIND_FILE) AddFile(walk, attr);
+    if (err != 0)
+      Problem(walk, err);
+    else if (attr.kind == PST_KIND_FILE)
+      AddFile(walk, attr);
     return;
   }
   step->op.kind = EngineOpKind::kList;

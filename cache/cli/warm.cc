@@ -61,7 +61,7 @@ void Interrupted(int) { g_interrupted = 1; }
 
 int Follow(cache::AdminClient& client, std::uint64_t id, bool quiet) {
   const bool terminal = isatty(STDERR_FILENO) != 0;
-  struct sigaction action {};
+  struct sigaction action{};
   action.sa_handler = Interrupted;
   sigaction(SIGINT, &action, nullptr);
   sigaction(SIGTERM, &action, nullptr);
@@ -82,8 +82,10 @@ int Follow(cache::AdminClient& client, std::uint64_t id, bool quiet) {
       for (const std::string& problem : cache::JsonStrings(*reply, "problems")) Complain(problem);
       if (progress.failed > 0) Complain(fmt::format("{} could not be read", progress.failed));
       if (g_interrupted != 0) Complain("interrupted; what was brought in stays");
-      return g_interrupted == 0 && progress.failed == 0 && cache::JsonStrings(*reply, "problems").empty() ? kDone
-                                                                                    : kFailed;
+      return g_interrupted == 0 && progress.failed == 0 &&
+                     cache::JsonStrings(*reply, "problems").empty()
+                 ? kDone
+                 : kFailed;
     }
     poll(nullptr, 0, kPollMs);
   }

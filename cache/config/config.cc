@@ -137,9 +137,30 @@ void ReadLimits(Section section, LimitsConfig* limits) {
   section.Finish();
 }
 
+// What is wrong with an origin's address, as far as its form shows; "" if nothing is.
+std::string_view WrongInOrigin(std::string_view url) {
+  const auto after = [&](std::string_view scheme) { return url.substr(scheme.size()); };
+  const auto has_container = [](std::string_view rest) {
+    const std::size_t slash = rest.find('/');
+    return slash != 0 && slash != std::string_view::npos && slash + 1 < rest.size() &&
+           rest[slash + 1] != '/';
+  };
+  if (url.starts_with("file:///")) return "";
+  if (url.starts_with("file:")) return "needs an absolute folder";
+  if (url.starts_with("az://")) return has_container(after("az://")) ? "" : "names no container";
+  if (url.starts_with("https://") || url.starts_with("http://"))
+    return has_container(after(url.starts_with("https://") ? "https://" : "http://"))
+               ? ""
+               : "names no container";
+  for (const std::string_view scheme : {"abfss://", "abfs://", "wasbs://", "wasb://"}) {
+    if (!url.starts_with(scheme)) continue;
+    const std::size_t at = after(scheme).find('@');
+    return at != 0 && at != std::string_view::npos ? "" : "names no container";
+  }
+  return "is no origin";
+}
+
 void ReadOrigin(Section& section, MountConfig* mount) {
-  constexpr std::array<std::string_view, 5> kSchemes = {"az://", "https://", "http://", "abfss://",
-                                                        "file:///"};
   constexpr std::string_view kAllowed =
       "\"az://account/container/prefix\", \"https://account.blob.core.windows.net/container\", "
       "\"abfss://container@account.dfs.core.windows.net/prefix\" or \"file:///folder\"";
@@ -149,12 +170,9 @@ void ReadOrigin(Section& section, MountConfig* mount) {
       section.FailHere("origin", fmt::format("is missing; allowed is {}", kAllowed));
     return;
   }
-  const bool known = std::any_of(kSchemes.begin(), kSchemes.end(), [&](std::string_view scheme) {
-    return mount->origin.starts_with(scheme);
-  });
-  if (!known)
+  if (const std::string_view wrong = WrongInOrigin(mount->origin); !wrong.empty())
     section.Fail(*node, "origin",
-                 fmt::format("{} is no origin; allowed is {}", Shown(*node), kAllowed));
+                 fmt::format("{} {}; allowed is {}", Shown(*node), wrong, kAllowed));
 }
 
 void ReadEndpoint(Section& section, MountConfig* mount) {
@@ -275,6 +293,8 @@ std::expected<Config, ConfigErrors> ParseConfig(std::string_view text, const std
   config.file = file;
   Section root(&parsed.table(), "", file, &errors);
   root.Integer("version", &config.version, 1, 1);
+  if (root.Raw("version") == nullptr)
+    root.FailHere("version", "is missing; allowed is version = 1");
   ReadSidecar(Section(root.Table("sidecar"), "sidecar.", file, &errors), &config.sidecar);
   ReadCache(Section(root.Table("cache"), "cache.", file, &errors), &config.cache);
   ReadLimits(Section(root.Table("limits"), "limits.", file, &errors), &config.limits);

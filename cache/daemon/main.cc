@@ -19,7 +19,8 @@ namespace penstock::cache {
 namespace {
 
 constexpr const char* kFooter =
-    "Runs until SIGTERM or SIGINT, or `penstock stop`; then answers what is in flight and exits 0.\n"
+    "Runs until SIGTERM or SIGINT, or `penstock stop`; then answers what is in flight and exits "
+    "0.\n"
     "Programs join by themselves: penstock run -c job.toml -- CMD... starts a sidecar when none\n"
     "answers; in containers run this one beside the program and give the program\n"
     "`penstock env -c job.toml`. Credentials come from the environment (AZURE_STORAGE_KEY, ...).\n"
@@ -46,8 +47,8 @@ std::uint32_t RaiseDescriptorLimit() {
   if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return 256;
   limit.rlim_cur = limit.rlim_max;
   (void)setrlimit(RLIMIT_NOFILE, &limit);
-  constexpr rlim_t kReserved = 256;       // origins, objects, the sidecar's own
-  constexpr rlim_t kEachProgram = 4;      // socket, pidfd, doorbell, and a ticket
+  constexpr rlim_t kReserved = 256;   // origins, objects, the sidecar's own
+  constexpr rlim_t kEachProgram = 4;  // socket, pidfd, doorbell, and a ticket
   if (limit.rlim_cur <= 2 * kReserved) return 64;
   return static_cast<std::uint32_t>(
       std::min<rlim_t>((limit.rlim_cur - kReserved) / kEachProgram, 1'000'000));

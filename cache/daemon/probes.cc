@@ -29,9 +29,9 @@ void Probes::Ask(std::int64_t max_age_ns, std::move_only_function<void()> done) 
       const auto answer = target.origin->Probe(kProbeMs, &explanation);
       result.ok = answer.has_value();
       if (!result.ok)
-        result.problem = fmt::format(
-            "{}: {}: {}", target.path, target.origin->Describe(),
-            explanation.empty() ? CodeName(answer.error().code) : explanation.c_str());
+        result.problem =
+            fmt::format("{}: {}: {}", target.path, target.origin->Describe(),
+                        explanation.empty() ? CodeName(answer.error().code) : explanation.c_str());
       results.push_back(std::move(result));
     }
     loop_->Post([this, results = std::move(results)]() mutable { Finished(std::move(results)); });
@@ -41,8 +41,10 @@ void Probes::Ask(std::int64_t max_age_ns, std::move_only_function<void()> done) 
 void Probes::Finished(std::vector<ProbeResult> results) {
   for (std::size_t i = 0; i < results.size(); ++i) {
     if (results[i].problem == results_[i].problem && probed_ns_ != 0) continue;
-    if (!results[i].ok) log::Error("{}", results[i].problem);
-    else if (probed_ns_ != 0) log::Info("{}: the origin answers again", targets_[i].path);
+    if (!results[i].ok)
+      log::Error("{}", results[i].problem);
+    else if (probed_ns_ != 0)
+      log::Info("{}: the origin answers again", targets_[i].path);
   }
   results_ = std::move(results);
   probed_ns_ = MonotonicNs();

@@ -1,5 +1,5 @@
-// The sidecar's look at its origins: at the start, and when `penstock status` asks. Runs on a thread of
-// its own, because Probe() blocks.
+// The sidecar's look at its origins: at the start, and when `penstock status` asks. Runs on a
+// thread of its own, because Probe() blocks.
 //
 // Thread safety: core thread only; results come back through Loop::Post.
 #pragma once
@@ -19,21 +19,22 @@ inline constexpr std::int64_t kProbeMs = 5'000;
 
 struct ProbeResult {
   bool ok = false;
-  std::string problem;     // for a person, with the way out; "" if ok
+  std::string problem;  // for a person, with the way out; "" if ok
 };
 
 class Probes {
  public:
   struct Target {
-    std::string path;      // of the mount
+    std::string path;  // of the mount
     origin::Origin* origin = nullptr;
   };
   Probes(Loop* loop, std::vector<Target> targets);
-  ~Probes();               // waits for a probe that runs: kProbeMs at most for each mount
+  ~Probes();  // waits for a probe that runs: kProbeMs at most for each mount
   Probes(const Probes&) = delete;
   Probes& operator=(const Probes&) = delete;
 
-  // Calls `done` once every mount has been looked at, at once if that was less than `max_age_ns` ago.
+  // Calls `done` once every mount has been looked at, at once if that was less than `max_age_ns`
+  // ago.
   void Ask(std::int64_t max_age_ns, std::move_only_function<void()> done);
   bool probed() const { return probed_ns_ != 0; }
   const std::vector<ProbeResult>& results() const { return results_; }

@@ -21,10 +21,10 @@
 namespace penstock::cache {
 namespace {
 
-constexpr std::int64_t kPredecessorMs = 15'000;             // a sidecar that is ending
-constexpr std::int64_t kFirstProgramNs = 30 * kNsPerSecond; // the program that started us joins
+constexpr std::int64_t kPredecessorMs = 15'000;              // a sidecar that is ending
+constexpr std::int64_t kFirstProgramNs = 30 * kNsPerSecond;  // the program that started us joins
 constexpr std::int64_t kDrainPollNs = 5 * kNsPerMs;
-constexpr std::int64_t kCancelNs = 5 * kNsPerSecond;        // for cancelled operations to end
+constexpr std::int64_t kCancelNs = 5 * kNsPerSecond;  // for cancelled operations to end
 constexpr std::uint64_t kLeastNvmeBytes = 64ull << 20;
 
 std::string Why(const Error& error) {
@@ -37,32 +37,38 @@ bool MakeFolder(const std::string& path) {
   for (std::size_t at = path.find('/', 1); at != std::string::npos; at = path.find('/', at + 1))
     mkdir(path.substr(0, at).c_str(), 0755);
   if (mkdir(path.c_str(), 0700) == 0) return true;
-  struct stat status {};
+  struct stat status{};
   if (errno == EEXIST && stat(path.c_str(), &status) == 0 && S_ISDIR(status.st_mode))
     return access(path.c_str(), W_OK | X_OK) == 0;
   return false;
 }
 
 std::uint64_t HalfOfFree(const std::string& path) {
-  struct statvfs room {};
+  struct statvfs room{};
   if (statvfs(path.c_str(), &room) != 0) return kLeastNvmeBytes;
   return std::max(static_cast<std::uint64_t>(room.f_bavail) * room.f_frsize / 2, kLeastNvmeBytes);
 }
 
 MountClass ClassOf(MountDataClass data_class) {
   switch (data_class) {
-    case MountDataClass::kDataset: return MountClass::kDataset;
-    case MountDataClass::kGeneral: return MountClass::kGeneral;
-    case MountDataClass::kCheckpoint: return MountClass::kCheckpoint;
+    case MountDataClass::kDataset:
+      return MountClass::kDataset;
+    case MountDataClass::kGeneral:
+      return MountClass::kGeneral;
+    case MountDataClass::kCheckpoint:
+      return MountClass::kCheckpoint;
   }
   return MountClass::kDataset;
 }
 
 HugePages HugePagesOf(HugePageMode mode) {
   switch (mode) {
-    case HugePageMode::kAuto: return HugePages::kAuto;
-    case HugePageMode::kOn: return HugePages::kOn;
-    case HugePageMode::kOff: return HugePages::kOff;
+    case HugePageMode::kAuto:
+      return HugePages::kAuto;
+    case HugePageMode::kOn:
+      return HugePages::kOn;
+    case HugePageMode::kOff:
+      return HugePages::kOff;
   }
   return HugePages::kAuto;
 }
@@ -122,9 +128,10 @@ bool Sidecar::MakeOrigins(StartProblem* problem) {
 bool Sidecar::MakeCacheFolders(StartProblem* problem) {
   for (const std::string& dir : config_.cache.dirs) {
     if (MakeFolder(dir)) continue;
-    problem->lines.push_back(fmt::format("the cache folder {} cannot be used: {}; set cache.dir to "
-                                         "a folder that user {} can write",
-                                         dir, strerror(errno), geteuid()));
+    problem->lines.push_back(
+        fmt::format("the cache folder {} cannot be used: {}; set cache.dir to "
+                    "a folder that user {} can write",
+                    dir, strerror(errno), geteuid()));
     return false;
   }
   if (config_.cache.nvme_bytes == 0) config_.cache.nvme_bytes = HalfOfFree(config_.cache.dirs[0]);
@@ -146,7 +153,8 @@ bool Sidecar::MakeMemory(StartProblem* problem) {
     problem->lines.push_back(fmt::format(
         "{} of shared memory cannot be had: {}; lower cache.memory{}",
         FormatBytesForPeople(config_.cache.memory_bytes), Why(made.error()),
-        config_.cache.hugepages == HugePageMode::kOn ? ", or set cache.hugepages to \"auto\"" : ""));
+        config_.cache.hugepages == HugePageMode::kOn ? ", or set cache.hugepages to \"auto\""
+                                                     : ""));
     return false;
   }
   arena_ = *std::move(made);
@@ -158,8 +166,8 @@ bool Sidecar::MakeEngineParts(StartProblem* problem) {
   job.path = config_.sidecar.socket + ".d";
   auto folder = OpenJobFolder(job);
   if (!folder) {
-    problem->lines.push_back(fmt::format("the job's folder {} cannot be used: {}", job.path,
-                                         Why(folder.error())));
+    problem->lines.push_back(
+        fmt::format("the job's folder {} cannot be used: {}", job.path, Why(folder.error())));
     return false;
   }
   job_ = *std::move(folder);
@@ -168,8 +176,8 @@ bool Sidecar::MakeEngineParts(StartProblem* problem) {
   objects.max_bytes = config_.cache.nvme_bytes;
   auto store = MakeObjectStore(loop_.get(), objects);
   if (!store) {
-    problem->lines.push_back(fmt::format("object files cannot be kept in {}: {}", objects.dir,
-                                         Why(store.error())));
+    problem->lines.push_back(
+        fmt::format("object files cannot be kept in {}: {}", objects.dir, Why(store.error())));
     return false;
   }
   objects_ = *std::move(store);
@@ -276,8 +284,10 @@ void Sidecar::OnProgramsChanged() {
   if (none)
     linger_timer_ = loop_->After(config_.sidecar.linger_ns, [this] {
       linger_timer_ = 0;
-      if (registry_->Programs() == 0) BeginStop("the last program has ended");
-      else OnProgramsChanged();
+      if (registry_->Programs() == 0)
+        BeginStop("the last program has ended");
+      else
+        OnProgramsChanged();
     });
 }
 

@@ -23,8 +23,8 @@
 namespace penstock::cache {
 
 struct SidecarOptions {
-  bool linger = false;    // end by itself after the last program
-  int ready_fd = -1;      // a byte is written here once it listens
+  bool linger = false;  // end by itself after the last program
+  int ready_fd = -1;    // a byte is written here once it listens
 };
 
 // Why it could not start, and the exit code for it: 2 the configuration, 1 all else.
@@ -35,8 +35,8 @@ struct StartProblem {
 
 class Sidecar final : public SidecarControl {
  public:
-  static std::expected<std::unique_ptr<Sidecar>, StartProblem> Create(const Config& config,
-                                                                      const SidecarOptions& options);
+  static std::expected<std::unique_ptr<Sidecar>, StartProblem> Create(
+      const Config& config, const SidecarOptions& options);
   ~Sidecar() override;
 
   // Serves until a signal, `penstock stop` or the linger ends it. The exit code.

@@ -12,16 +12,20 @@ namespace penstock::cache {
 
 AdminConnection::AdminConnection(Loop* loop, Fd socket, Fd pidfd, const Peer& peer,
                                  AdminHandler* handler, OnEnd on_end)
-    : loop_(loop), socket_(std::move(socket)), pidfd_(std::move(pidfd)), peer_(peer),
-      handler_(handler), on_end_(std::move(on_end)) {}
+    : loop_(loop),
+      socket_(std::move(socket)),
+      pidfd_(std::move(pidfd)),
+      peer_(peer),
+      handler_(handler),
+      on_end_(std::move(on_end)) {}
 
 AdminConnection::~AdminConnection() {
   if (watching_) loop_->Unwatch(socket_.get());
 }
 
 bool AdminConnection::Start() {
-  watching_ = loop_->Watch(socket_.get(), POLLIN, [this](std::uint32_t) { OnReadable(); })
-                  .has_value();
+  watching_ =
+      loop_->Watch(socket_.get(), POLLIN, [this](std::uint32_t) { OnReadable(); }).has_value();
   return watching_;
 }
 

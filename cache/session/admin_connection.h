@@ -18,7 +18,7 @@ namespace penstock::cache {
 struct AdminRequest {
   std::string text;
   Peer peer;
-  Fd pidfd;      // of the asking process, with the first request, if it sent one
+  Fd pidfd;  // of the asking process, with the first request, if it sent one
 };
 using AdminReply = std::move_only_function<void(std::string text)>;
 // Answers by calling `reply` once, at once or later, on the core thread.

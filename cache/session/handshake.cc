@@ -83,8 +83,8 @@ int CheckHello(std::span<const std::byte> bytes, std::size_t fd_count, Hello* he
 }
 
 bool IsPidfd(int fd) {
-  // Signal 0 does nothing. Whatever else stands against it (another user, another namespace, already
-  // dead), only a descriptor that is no pidfd gives EBADF.
+  // Signal 0 does nothing. Whatever else stands against it (another user, another namespace,
+  // already dead), only a descriptor that is no pidfd gives EBADF.
   return syscall(SYS_pidfd_send_signal, fd, 0, nullptr, 0) == 0 || errno != EBADF;
 }
 

@@ -16,12 +16,13 @@ namespace penstock::cache {
 
 // A message as it came. Descriptors beyond kMaxHelloFds are refused and closed.
 inline constexpr std::size_t kMaxHelloFds = 2;
-inline constexpr std::size_t kMaxMessageBytes = PST_ADMIN_MAX + 1;  // one more shows what is too long
+inline constexpr std::size_t kMaxMessageBytes =
+    PST_ADMIN_MAX + 1;  // one more shows what is too long
 
 struct Message {
-  std::size_t bytes = 0;      // 0: the other side has closed
+  std::size_t bytes = 0;  // 0: the other side has closed
   std::vector<Fd> fds;
-  bool truncated = false;     // too long, or too many descriptors
+  bool truncated = false;  // too long, or too many descriptors
 };
 
 // kNotFound if there is nothing to read now; any other error ends the connection.
@@ -35,7 +36,7 @@ struct Hello {
   std::uint32_t role = PST_ROLE_CLIENT;
   std::uint32_t pid = 0;
   std::uint64_t parent_session = 0;
-  int pidfd_index = -1;        // into the message's descriptors
+  int pidfd_index = -1;  // into the message's descriptors
   int open_files_index = -1;
 };
 

@@ -46,15 +46,16 @@ Result<FileLock> LockSocket(const std::string& path, std::int64_t wait_ms,
     auto lock = FileLock::Acquire(lock_path, 0, &holder);
     if (lock) return lock;
     if (lock.error().code != Code::kLimit) {
-      *explanation = fmt::format("{} cannot be locked: {}", lock_path,
-                                 strerror(lock.error().errno_value));
+      *explanation =
+          fmt::format("{} cannot be locked: {}", lock_path, strerror(lock.error().errno_value));
       return lock;
     }
     // A sidecar that is ending answers too; whoever started us has seen to it that it does not.
     if (Answers(path) || SystemClock::Get().NowNs() >= deadline_ns) {
-      *explanation = fmt::format("another sidecar (process {}) serves {}; stop it with `penstock "
-                                 "stop`, or choose another sidecar.socket",
-                                 holder, path);
+      *explanation = fmt::format(
+          "another sidecar (process {}) serves {}; stop it with `penstock "
+          "stop`, or choose another sidecar.socket",
+          holder, path);
       return lock;
     }
     poll(nullptr, 0, 10);
@@ -74,7 +75,7 @@ Result<std::unique_ptr<Listener>> Listener::Open(const std::string& path, bool f
     *explanation = fmt::format("{}: {} failed: {}", path, what, strerror(err));
     return std::unexpected(ErrnoError(err, "making the job's socket"));
   };
-  struct stat status {};
+  struct stat status{};
   if (lstat(path.c_str(), &status) == 0) {
     if (!S_ISSOCK(status.st_mode)) {
       *explanation = fmt::format("{} is there and is no socket; it is left alone", path);

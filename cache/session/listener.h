@@ -36,7 +36,7 @@ class Listener {
   Fd socket_;
   Loop* loop_ = nullptr;
   std::function<void(Fd)> accepted_;
-  Loop::TimerId pause_ = 0;    // after EMFILE: not a busy loop
+  Loop::TimerId pause_ = 0;  // after EMFILE: not a busy loop
 };
 
 }  // namespace penstock::cache

@@ -15,8 +15,8 @@
 namespace penstock::cache {
 namespace {
 
-constexpr std::int64_t kTickNs = 100 * kNsPerMs;   // access logs
-constexpr int kIdleTicks = 20;                     // without anything: sleep until a request comes
+constexpr std::int64_t kTickNs = 100 * kNsPerMs;  // access logs
+constexpr int kIdleTicks = 20;                    // without anything: sleep until a request comes
 constexpr std::int64_t kAnnounceNs = 60 * kNsPerSecond;
 
 }  // namespace
@@ -35,7 +35,10 @@ struct Registry::Announced {
 
 Registry::Registry(SessionContext* context, Arena* arena, const RegistryConfig& config,
                    AdminHandler admin)
-    : context_(context), arena_(arena), config_(config), admin_(std::move(admin)),
+    : context_(context),
+      arena_(arena),
+      config_(config),
+      admin_(std::move(admin)),
       last_session_(context->job->starts() << 32) {
   context_->on_activity = [this] { StartTicking(); };
 }
@@ -128,8 +131,9 @@ void Registry::Refuse(int socket, int err) {
   welcome.minor = PST_ABI_MINOR;
   welcome.err = err;
   if (err == EPROTO)
-    log::Warning("a program with another version of libpenstock.so was refused; give programs and "
-                 "sidecar the same one");
+    log::Warning(
+        "a program with another version of libpenstock.so was refused; give programs and "
+        "sidecar the same one");
   (void)SendMessage(socket, &welcome, sizeof welcome, {});
 }
 
@@ -161,10 +165,9 @@ void Registry::JoinClient(Fd socket, const Peer& peer, const Hello& hello, std::
                         : -1;
   const Session::Peer who{++last_session_, arena_->incarnation(), peer.uid,
                           peer.pid != 0 ? peer.pid : hello.pid};
-  auto session = Session::Open(context_, who, std::move(socket), std::move(pidfd),
-                               [this](Session* s, const char* why, bool rubbish) {
-                                 Ended(s, why, rubbish);
-                               });
+  auto session =
+      Session::Open(context_, who, std::move(socket), std::move(pidfd),
+                    [this](Session* s, const char* why, bool rubbish) { Ended(s, why, rubbish); });
   if (!session) {
     log::Warning("process {} could not join: {}: {}", who.pid, session.error().context,
                  strerror(session.error().errno_value));
@@ -208,9 +211,9 @@ bool Registry::Welcome(Session* session, std::uint64_t parent, int table_fd) {
         static_cast<std::uint32_t>(std::min<std::size_t>(slots->size(), PST_WELCOME_SLOTS));
     std::copy_n(slots->begin(), welcome.slot_count, welcome.slots);
   }
-  const std::array<int, PST_WELCOME_FDS> fds = {arena_->index_fd(),     arena_->arena_fd(),
-                                                session->memory_fd(),   session->doorbell_fd(),
-                                                *table,                 job->directory_fd()};
+  const std::array<int, PST_WELCOME_FDS> fds = {
+      arena_->index_fd(), arena_->arena_fd(), session->memory_fd(), session->doorbell_fd(), *table,
+      job->directory_fd()};
   if (SendMessage(session->socket(), &welcome, sizeof welcome, fds)) return true;
   job->Release(id);
   return false;
@@ -268,7 +271,8 @@ void Registry::Announce(Fd pidfd, std::uint32_t pid) {
     if (keep->pidfd.valid()) context_->loop->Unwatch(keep->pidfd.get());
     Changed();
   };
-  if (pidfd.valid() && context_->loop->Watch(pidfd.get(), POLLIN, [gone](std::uint32_t) { gone(); }))
+  if (pidfd.valid() &&
+      context_->loop->Watch(pidfd.get(), POLLIN, [gone](std::uint32_t) { gone(); }))
     one->pidfd = std::move(pidfd);
   else
     one->timer = context_->loop->After(kAnnounceNs, gone);

@@ -28,14 +28,14 @@ struct RegistryConfig {
 };
 
 struct RegistryStats {
-  std::uint64_t sessions = 0;              // now
-  std::uint64_t programs = 0;              // now: processes that must not lose the sidecar
+  std::uint64_t sessions = 0;  // now
+  std::uint64_t programs = 0;  // now: processes that must not lose the sidecar
   std::uint64_t sessions_total = 0;
-  std::uint64_t sessions_rubbish = 0;      // ended because of what they sent
+  std::uint64_t sessions_rubbish = 0;  // ended because of what they sent
   std::uint64_t handshakes_refused = 0;
-  std::uint64_t requests_in_flight = 0;    // now
-  std::uint64_t tickets = 0;               // now
-  SessionCounters counters;                // of all sessions, ended ones too
+  std::uint64_t requests_in_flight = 0;  // now
+  std::uint64_t tickets = 0;             // now
+  SessionCounters counters;              // of all sessions, ended ones too
 };
 
 struct SessionInfo {
@@ -94,14 +94,14 @@ class Registry {
   RegistryConfig config_;
   AdminHandler admin_;
   std::function<void()> changed_;
-  std::unordered_map<int, std::unique_ptr<Handshake>> handshakes_;   // by socket
+  std::unordered_map<int, std::unique_ptr<Handshake>> handshakes_;  // by socket
   std::unordered_map<std::uint64_t, std::unique_ptr<Session>> sessions_;
-  std::vector<std::unique_ptr<Session>> ended_;                      // to be destroyed soon
+  std::vector<std::unique_ptr<Session>> ended_;  // to be destroyed soon
   std::unordered_map<AdminConnection*, std::shared_ptr<AdminConnection>> admins_;
   std::unordered_map<std::uint64_t, std::unique_ptr<Announced>> announced_;
   std::uint64_t last_announced_ = 0;
   std::uint64_t last_session_ = 0;
-  SessionCounters totals_;                                           // of ended sessions
+  SessionCounters totals_;  // of ended sessions
   std::uint64_t sessions_total_ = 0;
   std::uint64_t sessions_rubbish_ = 0;
   std::uint64_t handshakes_refused_ = 0;
@@ -109,7 +109,7 @@ class Registry {
   int idle_ticks_ = 0;
   bool draining_ = false;
   bool sweep_posted_ = false;
-  std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);       // for posted tasks
+  std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);  // for posted tasks
 };
 
 }  // namespace penstock::cache

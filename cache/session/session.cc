@@ -24,8 +24,8 @@
 namespace penstock::cache {
 namespace {
 
-constexpr std::size_t kMaxHints = 64;          // of one session, in flight
-constexpr int kMessagesAtOnce = 16;            // before others get their turn
+constexpr std::size_t kMaxHints = 64;  // of one session, in flight
+constexpr int kMessagesAtOnce = 16;    // before others get their turn
 
 void WakeAll(std::uint32_t* word) {
   syscall(SYS_futex, word, FUTEX_WAKE, INT_MAX, nullptr, nullptr, 0);
@@ -33,13 +33,20 @@ void WakeAll(std::uint32_t* word) {
 
 EngineOpKind KindOf(std::uint32_t op) {
   switch (op) {
-    case PST_OP_FETCH: return EngineOpKind::kFetch;
-    case PST_OP_LIST: return EngineOpKind::kList;
-    case PST_OP_MATERIALIZE: return EngineOpKind::kMaterialize;
-    case PST_OP_READ: return EngineOpKind::kRead;
-    case PST_OP_NAME: return EngineOpKind::kName;
-    case PST_OP_LISTING_READ: return EngineOpKind::kListingRead;
-    default: return EngineOpKind::kLookup;     // DIRECTORY looks whether it is one
+    case PST_OP_FETCH:
+      return EngineOpKind::kFetch;
+    case PST_OP_LIST:
+      return EngineOpKind::kList;
+    case PST_OP_MATERIALIZE:
+      return EngineOpKind::kMaterialize;
+    case PST_OP_READ:
+      return EngineOpKind::kRead;
+    case PST_OP_NAME:
+      return EngineOpKind::kName;
+    case PST_OP_LISTING_READ:
+      return EngineOpKind::kListingRead;
+    default:
+      return EngineOpKind::kLookup;  // DIRECTORY looks whether it is one
   }
 }
 
@@ -56,7 +63,7 @@ struct Session::Pending {
   Session* session = nullptr;
   SessionContext* context = nullptr;
   std::uint32_t index = 0;
-  bool hint = false;                           // its slot was freed at once
+  bool hint = false;  // its slot was freed at once
   std::array<std::byte, PST_PATH_MAX> bytes;
 };
 
@@ -72,13 +79,16 @@ void SessionCounters::Add(const SessionCounters& other) {
 }
 
 Session::Session(SessionContext* context, const Peer& peer, Fd socket, Fd pidfd, OnEnd on_end)
-    : context_(context), peer_(peer), on_end_(std::move(on_end)), socket_(std::move(socket)),
+    : context_(context),
+      peer_(peer),
+      on_end_(std::move(on_end)),
+      socket_(std::move(socket)),
       pidfd_(std::move(pidfd)) {}
 
 Result<std::unique_ptr<Session>> Session::Open(SessionContext* context, const Peer& peer, Fd socket,
                                                Fd pidfd, OnEnd on_end) {
-  std::unique_ptr<Session> session(new Session(context, peer, std::move(socket), std::move(pidfd),
-                                               std::move(on_end)));
+  std::unique_ptr<Session> session(
+      new Session(context, peer, std::move(socket), std::move(pidfd), std::move(on_end)));
   if (auto made = session->MakeMemory(); !made) return std::unexpected(made.error());
   return session;
 }
@@ -92,8 +102,8 @@ Result<void> Session::MakeMemory() {
   if (ftruncate(memory_fd_.get(), sizeof(pst_session)) != 0 ||
       fcntl(memory_fd_.get(), F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) != 0)
     return std::unexpected(ErrnoError(errno, "sizing session memory"));
-  void* map = mmap(nullptr, sizeof(pst_session), PROT_READ | PROT_WRITE, MAP_SHARED,
-                   memory_fd_.get(), 0);
+  void* map =
+      mmap(nullptr, sizeof(pst_session), PROT_READ | PROT_WRITE, MAP_SHARED, memory_fd_.get(), 0);
   if (map == MAP_FAILED) return std::unexpected(ErrnoError(errno, "mapping session memory"));
   memory_ = static_cast<pst_session*>(map);
   memory_->magic = PST_SESSION_MAGIC;
@@ -112,9 +122,8 @@ Result<void> Session::Start() {
   if (!watched) return watched;
   watched = context_->loop->Watch(doorbell_.get(), POLLIN, [this](std::uint32_t) { OnDoorbell(); });
   if (!watched || !pidfd_.valid()) return watched;
-  return context_->loop->Watch(pidfd_.get(), POLLIN, [this](std::uint32_t) {
-    End("its process has ended", false);
-  });
+  return context_->loop->Watch(pidfd_.get(), POLLIN,
+                               [this](std::uint32_t) { End("its process has ended", false); });
 }
 
 Session::~Session() {
@@ -209,8 +218,8 @@ void Session::AnswerTicket(std::uint64_t ticket) {
 // ---- the ring ----
 
 void Session::OnDoorbell() {
-  // The client shares the eventfd's file status flags and could make it blocking: RWF_NOWAIT does not
-  // care.
+  // The client shares the eventfd's file status flags and could make it blocking: RWF_NOWAIT does
+  // not care.
   std::uint64_t count = 0;
   iovec part{&count, sizeof count};
   if (preadv2(doorbell_.get(), &part, 1, -1, RWF_NOWAIT) < 0 && errno == EOPNOTSUPP)
@@ -235,8 +244,8 @@ void Session::TakeRequest(std::uint32_t index) {
   pst_request copy;
   memcpy(&copy, slot, sizeof copy);
   SessionRequest request;
-  const RequestCheck check = CheckRequest(copy, memory_->buffers[index], context_->mount_count,
-                                          MonotonicNs(), &request);
+  const RequestCheck check =
+      CheckRequest(copy, memory_->buffers[index], context_->mount_count, MonotonicNs(), &request);
   if (check.verdict == RequestVerdict::kRubbish) return End(check.why, true);
   const bool hint = (request.flags & PST_REQUEST_NOWAIT) != 0;
   if (check.verdict == RequestVerdict::kRefused) {
@@ -362,7 +371,8 @@ void Session::CompleteDirectory(Pending* pending, pst_request* slot) {
   const EngineOp& op = pending->op;
   const std::uint32_t index = pending->index;
   if (op.err != 0) return Finish(index, op.err);
-  if (op.attr.kind == PST_KIND_ABSENT) return Finish(index, op.attr.err != 0 ? op.attr.err : ENOENT);
+  if (op.attr.kind == PST_KIND_ABSENT)
+    return Finish(index, op.attr.err != 0 ? op.attr.err : ENOENT);
   if (op.attr.kind != PST_KIND_DIRECTORY) return Finish(index, ENOTDIR);
   auto fd = context_->job->Directory(op.mount, op.path);
   if (!fd) return Finish(index, ErrnoOf(fd.error()));

@@ -1,14 +1,14 @@
 // One joined process: its socket, its pidfd, its doorbell and the memory that it shares with us.
 //
-// Life: Open() makes the memory and Start() watches. The session ends when its process dies (pidfd; the
-// socket's end where no pidfd was given) or when what it sends is rubbish; `on_end` is then called once,
-// and the owner destroys the session at its convenience, not from within the call. A socket that ends
-// while the pidfd says that the process lives (closefrom) leaves the session working through memory and
-// doorbell.
+// Life: Open() makes the memory and Start() watches. The session ends when its process dies (pidfd;
+// the socket's end where no pidfd was given) or when what it sends is rubbish; `on_end` is then
+// called once, and the owner destroys the session at its convenience, not from within the call. A
+// socket that ends while the pidfd says that the process lives (closefrom) leaves the session
+// working through memory and doorbell.
 //
-// Nothing here waits for a client: a process that is stopped costs its memory and three descriptors.
-// Requests are copied out of shared memory before they are looked at. Operations in flight own
-// themselves and outlive the session: their answers then go nowhere.
+// Nothing here waits for a client: a process that is stopped costs its memory and three
+// descriptors. Requests are copied out of shared memory before they are looked at. Operations in
+// flight own themselves and outlive the session: their answers then go nowhere.
 //
 // Thread safety: core thread only.
 #pragma once
@@ -31,13 +31,13 @@ namespace penstock::cache {
 
 // Counters of a session, or of all that ever were.
 struct SessionCounters {
-  std::uint64_t hits_memory = 0;   // written by the client
+  std::uint64_t hits_memory = 0;  // written by the client
   std::uint64_t bytes_memory = 0;
   std::uint64_t hits_nvme = 0;
   std::uint64_t misses = 0;
   std::uint64_t passthrough = 0;
   std::uint64_t hits_name = 0;
-  std::uint64_t requests = 0;      // taken from the ring
+  std::uint64_t requests = 0;  // taken from the ring
   std::uint64_t requests_refused = 0;
   void Add(const SessionCounters& other);
 };
@@ -49,9 +49,9 @@ struct SessionContext {
   JobFolder* job = nullptr;
   Tickets* tickets = nullptr;
   std::uint32_t mount_count = 0;
-  std::uint32_t max_requests = 65'536;       // in flight, all sessions together
+  std::uint32_t max_requests = 65'536;  // in flight, all sessions together
   std::uint32_t requests_in_flight = 0;
-  std::function<void()> on_activity;         // a request has come
+  std::function<void()> on_activity;  // a request has come
 };
 
 class Session {
@@ -60,7 +60,7 @@ class Session {
     std::uint64_t id = 0;
     std::uint64_t incarnation = 0;
     std::uint32_t uid = 0;
-    std::uint32_t pid = 0;         // as the kernel tells, or as the client says; for messages
+    std::uint32_t pid = 0;  // as the kernel tells, or as the client says; for messages
   };
   using OnEnd = std::function<void(Session*, const char* why, bool rubbish)>;
 
@@ -113,9 +113,9 @@ class Session {
   Fd pidfd_;
   Fd doorbell_;
   Fd memory_fd_;
-  pst_session* memory_ = nullptr;    // shared: a client may change any byte at any time
+  pst_session* memory_ = nullptr;  // shared: a client may change any byte at any time
   std::vector<Pending*> pending_;
-  std::uint64_t busy_ = 0;           // bit i: request slot i is ours until Finish
+  std::uint64_t busy_ = 0;  // bit i: request slot i is ours until Finish
   std::uint64_t log_seen_ = 0;
   std::uint64_t requests_ = 0;
   std::uint64_t requests_refused_ = 0;

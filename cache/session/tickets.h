@@ -1,8 +1,8 @@
-// Descriptors that wait to be fetched: an operation that ends in a file hands out a ticket in shared
-// memory, and the client exchanges it on its socket (shim/abi/handshake.h).
+// Descriptors that wait to be fetched: an operation that ends in a file hands out a ticket in
+// shared memory, and the client exchanges it on its socket (shim/abi/handshake.h).
 //
-// A ticket is good once, for the session that it was made for, and for kTicketNs. The expiry timer runs
-// only while there are tickets.
+// A ticket is good once, for the session that it was made for, and for kTicketNs. The expiry timer
+// runs only while there are tickets.
 //
 // Thread safety: core thread only.
 #pragma once
