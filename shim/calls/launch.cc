@@ -137,11 +137,17 @@ int OpenProgram(const Route& route, Target* target) {
   int err = PstLookup(route, &attr);
   if (err != 0) return -err;
   if (attr.kind != PST_KIND_FILE) return -EACCES;
-  err = PstCheckAccess(route.view->mounts[route.mount], attr, X_OK);
-  if (err != 0) return -err;
   int fd = PstOpenRoute(route, O_RDONLY | O_CLOEXEC, 0);
   if (fd < 0) return fd;
   InspectFd(fd, target);
+  // Object stores know no execute bit: without one, what starts like a program is one.
+  if (target->kind == TargetKind::kUnknown) {
+    err = PstCheckAccess(route.view->mounts[route.mount], attr, X_OK);
+    if (err != 0) {
+      close(fd);
+      return -err;
+    }
+  }
   if (target->kind == TargetKind::kScript) {
     close(fd);
     return 0;

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <stdarg.h>
 #include <linux/openat2.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "shim/calls/support.h"
@@ -30,8 +31,19 @@ PST_INLINE bool OpenCovered(int dirfd, const char* path, int flags, mode_t mode,
   return true;
 }
 
+// One of our numbers by its link (/dev/fd/N, /proc/PID/fd/N): the kernel has found the reservation behind
+// it. Open what the number stands for, by name.
+PST_COLD int OpenByNumber(const char* path, int flags, mode_t mode) {
+  char name[PST_PATH_MAX];
+  bool handled = false;
+  if (!g_config.active || path[0] != '/' || realpath(path, name) == nullptr) return PstFail(ENXIO);
+  int fd = PstOpenAt(AT_FDCWD, name, flags, mode, &handled);
+  return handled ? Finish(fd) : PstFail(ENXIO);
+}
+
 // The kernel has failed: a link outside may lead into a mount.
 PST_COLD int OpenThroughLinks(int dirfd, const char* path, int flags, mode_t mode) {
+  if (errno == ENXIO) return OpenByNumber(path, flags, mode);
   if (errno != ENOENT || !g_config.active) return -1;
   LinkedPath linked;
   Route route;

@@ -53,24 +53,37 @@ int OpenReal(const char* path, int flags) {
   return fd;
 }
 
-FILE* OpenStream(const char* path, const char* mode) {
-  int flags = FlagsOf(mode);
-  if (flags < 0) return FailStream(EINVAL);
-  int fd = OpenReal(path, flags);
-  if (fd < 0) return nullptr;
-  FILE* stream = real.fdopen(fd, mode);
-  if (stream == nullptr) {
-    KeepErrno keep;
-    close(fd);
-  }
-  return stream;
-}
-
 // The number behind a stream, -1 if it has none. errno is left alone.
 int NumberOf(FILE* stream) {
   if (stream == nullptr) return -1;
   KeepErrno keep;
   return fileno(stream);
+}
+
+// fdopen knows no ",ccs=": let fopen make the stream on the null device, and put the file onto its number.
+FILE* OpenConverted(int fd, const char* mode, int flags) {
+  FILE* stream = real.fopen("/dev/null", mode);
+  if (stream == nullptr) return nullptr;
+  if (dup3(fd, NumberOf(stream), flags & O_CLOEXEC) < 0) {
+    KeepErrno keep;
+    real.fclose(stream);
+    return nullptr;
+  }
+  close(fd);
+  return stream;
+}
+
+FILE* OpenStream(const char* path, const char* mode) {
+  int flags = FlagsOf(mode);
+  if (flags < 0) return FailStream(EINVAL);
+  int fd = OpenReal(path, flags);
+  if (fd < 0) return nullptr;
+  FILE* stream = strstr(mode, ",ccs=") != nullptr ? OpenConverted(fd, mode, flags) : real.fdopen(fd, mode);
+  if (stream == nullptr) {
+    KeepErrno keep;
+    close(fd);
+  }
+  return stream;
 }
 
 // libc's freopen takes a path, and our file has none that anybody may open: let it open the null device

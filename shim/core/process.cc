@@ -10,6 +10,7 @@
 #include "shim/core/config.h"
 #include "shim/core/cwd.h"
 #include "shim/core/fd_table.h"
+#include "shim/core/materialize.h"
 #include "shim/core/names.h"
 #include "shim/core/outside.h"
 #include "shim/core/raw.h"
@@ -161,6 +162,8 @@ __attribute__((constructor)) void Start(int, char**, char** envp) {
     }
     CwdInit();
     AdoptAllInherited();
+    // libc reads its stdin by calls inside libc that no hook sees: `program < covered-file`.
+    if (PstFdKindOf(0) == kFdFile) PstMaterialize(0);
   }
   __atomic_store_n(&g_ready, (uint8_t)1, __ATOMIC_RELEASE);
 }
