@@ -34,7 +34,7 @@ COMMANDS = {
     "grep_count": 'grep -c needle-5 "$D/text.txt"',
     "grep_binary": 'grep -c . "$D/train/0013.bin"; true',
     "tar": 'tar cf - -C "$D" tree | tar xf - -C "$S" && cd "$S" && find tree -type f | sort | xargs cat',
-    "tar_absolute": 'tar cPf - "$D/train" | tar xOPf - | sha256sum',
+    "tar_absolute": 'tar --sort=name -cPf - "$D/train" | tar xOPf - | sha256sum',
     "find_files": 'find "$D" -type f | sort',
     "find_directories": 'find "$D/tree" -type d | sort',
     "find_by_size": 'find "$D/train" -size +100k | sort',

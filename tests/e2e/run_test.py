@@ -225,7 +225,7 @@ class EnvironmentTest(unittest.TestCase):
                        f"cp {self.local}/file {self.job.scratch}/copied", f"cd {self.local} && cat file",
                        f"mkdir {self.local}/made", f"rm {self.local}/file", f"cd {self.job.scratch} && cat covered/file"):
             with self.subTest(script=script):
-                result, _ = self.without_sidecar(script, sock, wait="0.3s")
+                result, _ = self.without_sidecar(script, sock)
                 self.assertNotEqual(result.returncode, 0, result)
                 self.assertNotIn(b"secret", result.stdout)
         self.assertEqual(sorted(os.listdir(self.local)), ["file"])
