@@ -9,6 +9,7 @@
 
 #include "shim/calls/launch.h"
 #include "shim/calls/support.h"
+#include "shim/calls/uring.h"
 
 namespace penstock {
 namespace {
@@ -63,6 +64,7 @@ PST_EXPORT __attribute__((optimize("O2", "omit-frame-pointer"))) void* dlopen(co
   if (PST_UNLIKELY(g_config.active)) {
     // A library loaded with DEEPBIND would find libc's names before ours.
     flags &= ~RTLD_DEEPBIND;
+    if (path != nullptr && strstr(path, "liburing.so") != nullptr) UringStart();
     if (IsCoveredLibrary(path)) return OpenCoveredLibrary(path, flags);
   }
   return real.dlopen(path, flags);

@@ -5,8 +5,10 @@
 #include <linux/openat2.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "shim/calls/support.h"
+#include "shim/calls/uring.h"
 #include "shim/core/links.h"
 #include "shim/core/serve.h"
 
@@ -28,6 +30,11 @@ PST_INLINE bool OpenCovered(int dirfd, const char* path, int flags, mode_t mode,
   int fd = PstOpenAt(dirfd, path, flags, mode, &handled);
   if (PST_LIKELY(!handled)) return false;
   *result = PST_LIKELY(fd >= 0) ? fd : Finish(fd);
+  if (PST_UNLIKELY(g_open_real) && fd >= 0 && MakeReal(fd) != 0) {
+    KeepErrno keep;
+    close(fd);
+    *result = -1;
+  }
   return true;
 }
 

@@ -19,6 +19,7 @@
 #include <unistd.h>
 
 #include "shim/calls/support.h"
+#include "shim/calls/uring.h"
 #include "shim/core/process.h"
 
 extern "C" int openat2(int dirfd, const char* path, struct open_how* how, size_t size);
@@ -99,11 +100,14 @@ bool Routed(long number, const Arguments& x, long* result) {
     case SYS_bpf:
     case SYS_pidfd_open:
     case SYS_pidfd_getfd:
-    case SYS_io_uring_setup:
     case SYS_open_by_handle_at:
     case SYS_fanotify_init:
     case SYS_mq_open:
       *result = Fresh(I(real.syscall(number, x.a, x.b, x.c, x.d, x.e, x.f)));
+      return true;
+    case SYS_io_uring_setup:
+      UringStart();
+      *result = Fresh(I(real.syscall(number, x.a, x.b)));
       return true;
     case SYS_openat: *result = openat(I(x.a), P<char>(x.b), I(x.c), U(x.d)); return true;
     case SYS_openat2: *result = openat2(I(x.a), P<char>(x.b), P<struct open_how>(x.c), Z(x.d)); return true;

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "shim/calls/uring.h"
 #include "shim/core/client.h"
 #include "shim/core/config.h"
 #include "shim/core/cwd.h"
@@ -162,6 +163,7 @@ __attribute__((constructor)) void Start(int, char**, char** envp) {
     }
     CwdInit();
     AdoptAllInherited();
+    UringDetect();
     // libc reads its stdin by calls inside libc that no hook sees: `program < covered-file`.
     if (PstFdKindOf(0) == kFdFile) PstMaterialize(0);
   }
