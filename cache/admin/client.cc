@@ -5,12 +5,16 @@
 #include <poll.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <span>
 #include <utility>
+
+#include "cache/session/handshake.h"
 
 namespace penstock::cache {
 namespace {
@@ -58,10 +62,25 @@ std::string WhyRefused(const std::string& socket, int err) {
   }
 }
 
+bool SendHello(int fd, bool announce) {
+  pst_hello hello{};
+  hello.magic = PST_HELLO_MAGIC;
+  hello.major = PST_ABI_MAJOR;
+  hello.minor = PST_ABI_MINOR;
+  hello.role = PST_ROLE_ADMIN;
+  hello.pid = static_cast<std::uint32_t>(getpid());
+  const Fd pidfd(announce ? static_cast<int>(syscall(SYS_pidfd_open, getpid(), 0)) : -1);
+  const int raw = pidfd.get();
+  if (!pidfd.valid()) return SendMessage(fd, &hello, sizeof hello, {}).has_value();
+  hello.flags = PST_HELLO_PIDFD;
+  return SendMessage(fd, &hello, sizeof hello, std::span(&raw, 1)).has_value();
+}
+
 }  // namespace
 
 std::expected<AdminClient, AdminProblem> AdminClient::Connect(const std::string& socket,
-                                                              std::int64_t timeout_ms) {
+                                                              std::int64_t timeout_ms,
+                                                              bool announce) {
   const std::int64_t deadline_ms = NowMs() + timeout_ms;
   sockaddr_un address{};
   address.sun_family = AF_UNIX;
@@ -84,13 +103,7 @@ std::expected<AdminClient, AdminProblem> AdminClient::Connect(const std::string&
     return std::unexpected(
         Problem(kind, err, fmt::format("no sidecar answers at {}: {}", socket, strerror(err))));
   }
-  pst_hello hello{};
-  hello.magic = PST_HELLO_MAGIC;
-  hello.major = PST_ABI_MAJOR;
-  hello.minor = PST_ABI_MINOR;
-  hello.role = PST_ROLE_ADMIN;
-  hello.pid = static_cast<std::uint32_t>(getpid());
-  if (send(fd, &hello, sizeof hello, MSG_NOSIGNAL) != sizeof hello)
+  if (!SendHello(fd, announce))
     return std::unexpected(
         Problem(Kind::kBroken, errno, fmt::format("the sidecar at {} hung up", socket)));
   pst_welcome welcome{};

@@ -28,8 +28,11 @@ struct AdminProblem {
 
 class AdminClient {
  public:
+  // With `announce` the sidecar gets a pidfd of this process, for "hold": it then counts as a
+  // program until it ends, whatever it becomes by exec.
   static std::expected<AdminClient, AdminProblem> Connect(const std::string& socket,
-                                                          std::int64_t timeout_ms);
+                                                          std::int64_t timeout_ms,
+                                                          bool announce = false);
   AdminClient(AdminClient&& other) noexcept;
   AdminClient& operator=(AdminClient&& other) noexcept;
   AdminClient(const AdminClient&) = delete;

@@ -36,7 +36,7 @@ std::int64_t NowMs() { return SystemClock::Get().NowNs() / kNsPerMs; }
 enum class Answer { kThere, kNobody, kEnding, kRefused };
 
 Answer AskToStay(const cache::Config& config, std::string* problem) {
-  auto client = AdminClient::Connect(config.sidecar.socket, kConnectMs);
+  auto client = AdminClient::Connect(config.sidecar.socket, kConnectMs, /*announce=*/true);
   if (!client) {
     *problem = client.error().text;
     if (client.error().kind == AdminProblem::Kind::kNobody) return Answer::kNobody;

@@ -11,7 +11,6 @@
 
 #include "cache/config/config.h"
 #include "cache/config/version.h"
-#include "cache/crash/crash_report.h"
 #include "cache/daemon/sidecar.h"
 #include "transport/base/log.h"
 
@@ -67,11 +66,6 @@ int Serve(const Options& options) {
     log::Debug("the limit of open files is enough for {} programs at once", fit);
     config->limits.sessions = fit;
   }
-  CrashReportConfig crash;
-  crash.folder = config->cache.dirs[0];
-  crash.version = fmt::format("penstockd {}", kVersion);
-  if (const auto installed = InstallCrashReport(crash); !installed)
-    log::Warning("a crash would not be reported: {}", installed.error().context);
   auto sidecar = Sidecar::Create(*config, options.sidecar);
   if (!sidecar) {
     for (const std::string& line : sidecar.error().lines)

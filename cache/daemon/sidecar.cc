@@ -15,6 +15,7 @@
 
 #include "cache/config/units.h"
 #include "cache/config/version.h"
+#include "cache/crash/crash_report.h"
 #include "transport/base/clock.h"
 #include "transport/base/log.h"
 
@@ -82,7 +83,13 @@ std::expected<std::unique_ptr<Sidecar>, StartProblem> Sidecar::Create(
     const Config& config, const SidecarOptions& options) {
   std::unique_ptr<Sidecar> sidecar(new Sidecar(config, options));
   StartProblem problem;
-  if (!sidecar->MakeOrigins(&problem)) return std::unexpected(problem);
+  if (!sidecar->MakeOrigins(&problem) || !sidecar->MakeCacheFolders(&problem))
+    return std::unexpected(problem);
+  CrashReportConfig crash;
+  crash.folder = config.cache.dirs[0];
+  crash.version = fmt::format("penstockd {}", kVersion);
+  if (const auto installed = InstallCrashReport(crash); !installed)
+    log::Warning("a crash would not be reported: {}", Why(installed.error()));
   std::string explanation;
   const bool others = config.sidecar.allow_any_uid || config.sidecar.allow_uids.size() > 1;
   sidecar->loop_ = MakeLoop(true);
@@ -92,8 +99,8 @@ std::expected<std::unique_ptr<Sidecar>, StartProblem> Sidecar::Create(
     return std::unexpected(problem);
   }
   sidecar->listener_ = *std::move(listener);
-  if (!sidecar->MakeCacheFolders(&problem) || !sidecar->MakeMemory(&problem) ||
-      !sidecar->MakeEngineParts(&problem) || !sidecar->WatchSignals(&problem))
+  if (!sidecar->MakeMemory(&problem) || !sidecar->MakeEngineParts(&problem) ||
+      !sidecar->WatchSignals(&problem))
     return std::unexpected(problem);
   return sidecar;
 }
