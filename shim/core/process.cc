@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "shim/calls/uring.h"
 #include "shim/core/client.h"
@@ -153,9 +154,11 @@ void PstAfterForkChild() {
 
 namespace {
 
+// glibc passes argc, argv and envp, and has set environ unless this library was linked to run first. musl
+// passes nothing, and has always set environ.
 __attribute__((constructor)) void Start(int, char**, char** envp) {
   RealInit();
-  ConfigInit(envp);
+  ConfigInit(environ != nullptr ? environ : envp);
   if (g_config.active) {
     if (!PstFdTableInit()) {
       // No address space: covered paths fail loudly (open gives EMFILE), all else works.
