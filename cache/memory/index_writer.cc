@@ -5,6 +5,7 @@ namespace penstock::cache {
 IndexWriter::IndexWriter(Arena* arena)
     : buckets_(arena->buckets()),
       generations_(arena->generations()),
+      name_epoch_(const_cast<std::uint64_t*>(&arena->header()->name_epoch)),
       mask_(arena->bucket_count() - 1),
       segment_count_(arena->segment_count()) {}
 
@@ -79,15 +80,24 @@ IndexWriter::Place IndexWriter::Victim(
 
 void IndexWriter::Store(Place place, const pst_entry& entry) {
   pst_bucket& bucket = buckets_[place.bucket];
+  const bool replaces_name = HoldsName(place);
   if (bucket.tags[place.slot] == 0) ++size_;
   pst_bucket_store(&bucket, place.slot, pst_hash_tag(pst_key_hash(&entry.key)), &entry);
+  if (replaces_name) PST_STORE_RELEASE(name_epoch_, *name_epoch_ + 1);
+}
+
+bool IndexWriter::HoldsName(Place place) const {
+  const pst_bucket& bucket = buckets_[place.bucket];
+  return bucket.tags[place.slot] != 0 && bucket.entries[place.slot].key.range == PST_RANGE_NAME;
 }
 
 void IndexWriter::Clear(Place place) {
   pst_bucket& bucket = buckets_[place.bucket];
   if (bucket.tags[place.slot] == 0) return;
   --size_;
+  const bool drops_name = HoldsName(place);
   pst_bucket_clear(&bucket, place.slot);
+  if (drops_name) PST_STORE_RELEASE(name_epoch_, *name_epoch_ + 1);
 }
 
 }  // namespace penstock::cache

@@ -45,8 +45,11 @@ class IndexWriter {
   std::uint64_t size() const { return size_; }      // slots with an entry
 
  private:
+  bool HoldsName(Place place) const;
+
   pst_bucket* buckets_;
   const std::uint64_t* generations_;
+  std::uint64_t* name_epoch_;                       // in the index header, which clients read
   std::uint64_t mask_;
   std::uint32_t segment_count_;
   std::uint64_t size_ = 0;

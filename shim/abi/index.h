@@ -54,7 +54,9 @@ struct pst_index_header {
   int64_t clock_base_ns;     /* CLOCK_MONOTONIC that `expires_ds` counts from */
   uint32_t mount_count;
   uint32_t reserved0;
-  uint64_t reserved[6];
+  uint64_t name_epoch;       /* grows after a name record was replaced or dropped: what a client has kept
+                                of a record (until it expires) is good while this stands still */
+  uint64_t reserved[5];
   struct pst_mount mounts[PST_MAX_MOUNTS];
 };
 PST_CHECK_OFFSET(struct pst_index_header, clock_base_ns, 64);
@@ -141,13 +143,33 @@ static inline int pst_key_equal(const struct pst_key* a, const struct pst_key* b
           (uint64_t)((a->ns ^ b->ns) | (a->range ^ b->range))) == 0;
 }
 
-/* Copies an entry with loads that may not be torn into wider accesses; the bucket's seq decides later
- * whether the copy means anything. */
-static inline void pst_entry_load(struct pst_entry* to, const struct pst_entry* from) {
+/* Loads an entry if it has this key; the bucket's seq decides later whether that means anything. Word by
+ * word, for loads that are not torn, and compared in registers: a copy in memory that is read back in other
+ * widths costs a store-forwarding stall at each hit. */
+static inline int pst_entry_load_if(struct pst_entry* to, const struct pst_entry* from,
+                                    const struct pst_key* key) {
   const uint64_t* source = (const uint64_t*)(const void*)from;
-  uint64_t words[8];
-  for (unsigned i = 0; i < 8; i++) words[i] = PST_LOAD_RELAXED(&source[i]);
-  __builtin_memcpy(to, words, sizeof words);
+  uint64_t place = (uint64_t)key->ns | ((uint64_t)key->range << 32);
+  uint64_t word;
+  if (((PST_LOAD_RELAXED(&source[0]) ^ key->id.lo) | (PST_LOAD_RELAXED(&source[1]) ^ key->id.hi) |
+       (PST_LOAD_RELAXED(&source[2]) ^ key->version) | (PST_LOAD_RELAXED(&source[3]) ^ place)) != 0)
+    return 0;
+  to->key.id.lo = key->id.lo;
+  to->key.id.hi = key->id.hi;
+  to->key.version = key->version;
+  to->key.ns = key->ns;
+  to->key.range = key->range;
+  to->generation = PST_LOAD_RELAXED(&source[4]);
+  word = PST_LOAD_RELAXED(&source[5]);
+  to->segment = (uint32_t)word;
+  to->offset = (uint32_t)(word >> 32);
+  word = PST_LOAD_RELAXED(&source[6]);
+  to->length = (uint32_t)word;
+  to->crc32c = (uint32_t)(word >> 32);
+  word = PST_LOAD_RELAXED(&source[7]);
+  to->flags = (uint32_t)word;
+  to->expires_ds = (uint32_t)(word >> 32);
+  return 1;
 }
 
 #ifndef PST_BUCKET_SPINS /* the model test makes it small */
@@ -161,14 +183,12 @@ static inline int pst_bucket_find(const struct pst_bucket* bucket, uint16_t tag,
     uint32_t seq = PST_LOAD_ACQUIRE(&bucket->seq);
     int found = 0;
     if (seq & 1u) continue;
-    for (unsigned i = 0; i < PST_BUCKET_ENTRIES; i++) {
-      if (PST_LOAD_RELAXED(&bucket->tags[i]) != tag) continue;
-      pst_entry_load(out, &bucket->entries[i]);
-      if (pst_key_equal(&out->key, key)) {
-        found = 1;
-        break;
-      }
-    }
+    /* No branch for each tag: which one matches cannot be predicted. */
+    unsigned match = 0;
+    for (unsigned i = 0; i < PST_BUCKET_ENTRIES; i++)
+      match |= (unsigned)(PST_LOAD_RELAXED(&bucket->tags[i]) == tag) << i;
+    for (; match != 0 && !found; match &= match - 1)
+      found = pst_entry_load_if(out, &bucket->entries[__builtin_ctz(match)], key);
     PST_FENCE_ACQUIRE();
     if (PST_LOAD_RELAXED(&bucket->seq) == seq) return found;
   }

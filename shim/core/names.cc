@@ -10,6 +10,7 @@
 #include <xxhash.h>
 
 #include "shim/core/client.h"
+#include "shim/core/name_cache.h"
 #include "shim/core/raw.h"
 #include "shim/core/time.h"
 
@@ -38,19 +39,20 @@ uint32_t OwnGid() {
   return gid;
 }
 
-bool Expired(const pst_view& view, const pst_entry& entry) {
-  return entry.expires_ds != 0 &&
-         view.clock_base_ns + (int64_t)entry.expires_ds * 100'000'000 <= PstCoarseNs();
+int64_t ExpiresNs(const pst_view& view, const pst_entry& entry) {
+  return entry.expires_ds == 0 ? INT64_MAX
+                               : view.clock_base_ns + (int64_t)entry.expires_ds * 100'000'000;
 }
 
 // The name record from the index. The name is compared in place: the generation check at the end decides
 // whether anything that was read counts.
-bool FindName(const View* view, uint32_t ns, const pst_key128& id, const char* rel, uint32_t len,
-              pst_attr* attr) {
+__attribute__((noinline)) bool FindInIndex(const View* view, uint64_t epoch, uint32_t ns, const pst_key128& id,
+                                           const char* rel, uint32_t len, pst_attr* attr) {
   const pst_key key = {id, 0, ns, PST_RANGE_NAME};
   pst_entry entry;
   if (!pst_find(&view->index, &key, &entry)) return false;
-  if (entry.length < sizeof(pst_name_record) + len || Expired(view->index, entry)) return false;
+  int64_t expires_ns = ExpiresNs(view->index, entry);
+  if (entry.length < sizeof(pst_name_record) + len || expires_ns <= PstCoarseNs()) return false;
   const unsigned char* bytes = pst_entry_bytes(&view->index, &entry);
   pst_name_record record;
   memcpy(&record, bytes, sizeof record);
@@ -59,7 +61,16 @@ bool FindName(const View* view, uint32_t ns, const pst_key128& id, const char* r
     return false;
   }
   *attr = record.attr;
-  return pst_entry_current(&view->index, &entry) != 0;
+  if (!pst_entry_current(&view->index, &entry)) return false;
+  NameCacheKeep(epoch, ns, id, rel, len, *attr, expires_ns);
+  return true;
+}
+
+PST_INLINE bool FindName(const View* view, uint32_t ns, const pst_key128& id, const char* rel, uint32_t len,
+                         pst_attr* attr) {
+  uint64_t epoch = NameEpoch(view);
+  return PST_LIKELY(NameCacheFind(epoch, ns, id, rel, len, attr)) ||
+         FindInIndex(view, epoch, ns, id, rel, len, attr);
 }
 
 PST_COLD int AskName(const Route& route, uint32_t len, const pst_key128& id, pst_attr* attr) {
@@ -105,20 +116,26 @@ PST_COLD int AbsentErrno(const Route& route, const pst_attr& absent) {
   return ENOENT;
 }
 
-void FillTimes(struct stat* out, int64_t mtime_ns) {
-  int64_t seconds = mtime_ns / 1'000'000'000, rest = mtime_ns % 1'000'000'000;
-  if (rest < 0) {
+timespec TimeOf(int64_t ns) {
+  int64_t seconds = ns / 1'000'000'000, rest = ns - seconds * 1'000'000'000;
+  if (PST_UNLIKELY(rest < 0)) {
     rest += 1'000'000'000;
     --seconds;
   }
-  out->st_mtim = {(time_t)seconds, (long)rest};
-  out->st_atim = out->st_mtim;
-  out->st_ctim = out->st_mtim;
+  return {(time_t)seconds, (long)rest};
 }
 
-void Fill(const Mount& mount, uint64_t ino, uint64_t size, int64_t mtime_ns, uint32_t mode, uint32_t nlink,
+// memset, as plain stores: what gcc makes of it here (rep stos) takes longer than the rest of a stat.
+PST_INLINE void Clear(struct stat* out) {
+  using Two = uint64_t __attribute__((vector_size(16), aligned(1), may_alias));
+  static_assert(sizeof(struct stat) % sizeof(Two) == 0);
+#pragma GCC unroll 9
+  for (size_t i = 0; i < sizeof(struct stat) / sizeof(Two); ++i) ((Two*)(void*)out)[i] = Two{0, 0};
+}
+
+PST_INLINE void Fill(const Mount& mount, uint64_t ino, uint64_t size, int64_t mtime_ns, uint32_t mode, uint32_t nlink,
           struct stat* out) {
-  memset(out, 0, sizeof *out);
+  Clear(out);
   out->st_dev = makedev(mount.st_dev >> 20, mount.st_dev & 0xFFFFF);
   out->st_ino = ino;
   out->st_mode = mode;
@@ -128,7 +145,10 @@ void Fill(const Mount& mount, uint64_t ino, uint64_t size, int64_t mtime_ns, uin
   out->st_size = (off_t)size;
   out->st_blksize = kShownBlock;
   out->st_blocks = (blkcnt_t)((size + 511) / 512);
-  FillTimes(out, mtime_ns);
+  const timespec time = TimeOf(mtime_ns);
+  out->st_atim = time;
+  out->st_mtim = time;
+  out->st_ctim = time;
 }
 
 uint32_t ShownMode(uint32_t kind, uint32_t mode) {

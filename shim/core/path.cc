@@ -8,6 +8,7 @@
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
+#include "shim/core/bytes.h"
 #include "shim/core/config.h"
 #include "shim/core/cwd.h"
 #include "shim/core/fd_table.h"
@@ -16,11 +17,6 @@
 
 namespace penstock {
 namespace {
-
-pst_key128 KeyOf(const char* rel, uint32_t len) {
-  XXH128_hash_t hash = XXH3_128bits(rel, len);
-  return {hash.low64, hash.high64};
-}
 
 // Does an absolute path hold "//", "/./", "/../" or an end like that? Names such as ".git" do not count.
 bool Unclean(const char* path, uint32_t len) {
@@ -37,12 +33,12 @@ bool Unclean(const char* path, uint32_t len) {
 }
 
 // Is [path, path + len) the prefix itself or below it?
-bool Under(const char* path, uint32_t len, const Prefix& prefix) {
+PST_INLINE bool Under(const char* path, uint32_t len, const Prefix& prefix) {
   return len >= prefix.len && (len == prefix.len || path[prefix.len] == '/') &&
-         memcmp(path, prefix.path, prefix.len) == 0;
+         SameBytes(path, prefix.path, prefix.len);
 }
 
-int LongestPrefix(const char* path, uint32_t len) {
+PST_INLINE int LongestPrefix(const char* path, uint32_t len) {
   int found = -1;
   for (uint32_t i = 0; i < g_config.prefix_count; ++i) {
     if (!Under(path, len, g_config.prefixes[i])) continue;
@@ -79,14 +75,8 @@ PST_COLD bool ComponentTooLong(const char* rel, uint32_t len) {
   return false;
 }
 
-// Routes a clean absolute path (a trailing slash has been cut off and noted).
-Cover RouteClean(const char* path, uint32_t len, Route* out) {
-  int prefix = LongestPrefix(path, len);
-  if (prefix < 0) {
-    if (!PstIsAncestor(path, len)) return out->cover = Cover::kNone;
-    out->full = path;
-    return out->cover = Cover::kAncestor;
-  }
+// Routes a clean path below configured prefix number `prefix`.
+PST_INLINE Cover RouteBelow(int prefix, const char* path, uint32_t len, Route* out) {
   const View* view = PstView();
   if (PST_UNLIKELY(view == nullptr)) {
     int err = EIO;
@@ -105,8 +95,20 @@ Cover RouteClean(const char* path, uint32_t len, Route* out) {
   out->rel_len = len - skip - (len > skip ? 1 : 0);
   if (PST_UNLIKELY(out->rel_len > NAME_MAX) && ComponentTooLong(out->rel, out->rel_len))
     return Fail(out, ENAMETOOLONG);
-  out->id = KeyOf(out->rel, out->rel_len);
+  // Word by word: a copy of the pair would wait for both stores.
+  XXH128_hash_t hash = XXH3_128bits(out->rel, out->rel_len);
+  out->id.lo = hash.low64;
+  out->id.hi = hash.high64;
   return out->cover = Cover::kMount;
+}
+
+// Routes a clean absolute path (a trailing slash has been cut off and noted).
+Cover RouteClean(const char* path, uint32_t len, Route* out) {
+  int prefix = LongestPrefix(path, len);
+  if (prefix >= 0) return RouteBelow(prefix, path, len, out);
+  if (!PstIsAncestor(path, len)) return out->cover = Cover::kNone;
+  out->full = path;
+  return out->cover = Cover::kAncestor;
 }
 
 // The directory that ".." leaves must be one. 0, or a positive errno. Outside of mounts the disk decides.
@@ -251,19 +253,23 @@ Cover PstRoute(int dirfd, const char* path, PathBuffer* buffer, Route* out) {
   }
   size_t len = strnlen(path, PST_PATH_MAX);
   if (PST_UNLIKELY(len >= PST_PATH_MAX)) return Cover::kNone;
-  if (PST_UNLIKELY(Unclean(path, (uint32_t)len))) return RouteSlow(dirfd, path, (uint32_t)len, buffer, out);
+  // A path that starts with the prefix's own text needs a look at the rest only.
+  int prefix = LongestPrefix(path, (uint32_t)len);
+  uint32_t known = prefix >= 0 ? g_config.prefixes[prefix].len : 0;
+  if (PST_UNLIKELY(Unclean(path + known, (uint32_t)len - known))) return RouteSlow(dirfd, path, (uint32_t)len, buffer, out);
   if (PST_UNLIKELY(len > 1 && path[len - 1] == '/')) {
     out->must_be_dir = true;
     out->trailing_slash = true;
     --len;
     // Ancestors are handed on as text.
-    if (LongestPrefix(path, (uint32_t)len) < 0) {
+    if (prefix < 0) {
       memcpy(buffer->bytes, path, len);
       buffer->bytes[len] = 0;
       path = buffer->bytes;
     }
   }
-  return RouteClean(path, (uint32_t)len, out);
+  return PST_LIKELY(prefix >= 0) ? RouteBelow(prefix, path, (uint32_t)len, out)
+                                 : RouteClean(path, (uint32_t)len, out);
 }
 
 bool PstMayCoverSlow(int dirfd, const char* path) {

@@ -8,6 +8,7 @@
 #include "shim/copy/copy.h"
 #include "shim/core/client.h"
 #include "shim/core/materialize.h"
+#include "shim/core/run_cache.h"
 #include "shim/core/serve.h"
 #include "shim/core/slots.h"
 
@@ -87,8 +88,25 @@ PST_INLINE uint64_t CopyRange(const pst_view* view, int fd, const FdEntry& entry
   PstCopy(to, pst_entry_bytes(view, &found) + in, n);
   if (PST_UNLIKELY(!pst_entry_current(view, &found))) return 0;
   bool in_sequence = in == 0 && InSequence(fd, key.range);
-  if (PST_UNLIKELY(found.flags != 0)) Marked(fd, entry, found, in_sequence);
+  if (PST_UNLIKELY(found.flags != 0)) {
+    Marked(fd, entry, found, in_sequence);
+  } else {
+    RunKeep(entry, found);
+  }
   return n;
+}
+
+// One try at bytes whose place this process knows: all that lie together. Bytes copied, or 0.
+PST_INLINE uint64_t CopyKnown(const pst_view* view, int fd, const FdEntry& entry, unsigned char* to,
+                              uint64_t count, uint64_t offset) {
+  Run run;
+  if (!RunFind(view, entry, offset, count, &run)) return 0;
+  PstCopy(to, run.bytes, run.count);
+  if (PST_UNLIKELY(!RunCurrent(view, run))) return 0;
+  // The last range whose first byte was taken is where a sequential reader stands.
+  const uint64_t last = (offset + run.count - 1) >> PST_RANGE_SHIFT;
+  if (last << PST_RANGE_SHIFT >= offset) (void)InSequence(fd, (uint32_t)last);
+  return run.count;
 }
 
 // The bytes are not in the arena: has them fetched, or takes the slow lane when they never stay for long
@@ -155,7 +173,11 @@ ssize_t PstReadAt(int fd, const FdEntry& entry, void* to, size_t count, uint64_t
   uint64_t done = 0;
   bool missed = false;
   while (done < want) {
-    uint64_t n = view != nullptr ? CopyRange(&view->index, fd, entry, at + done, want - done, offset + done) : 0;
+    uint64_t n = 0;
+    if (PST_LIKELY(view != nullptr)) {
+      n = CopyKnown(&view->index, fd, entry, at + done, want - done, offset + done);
+      if (n == 0) n = CopyRange(&view->index, fd, entry, at + done, want - done, offset + done);
+    }
     if (PST_UNLIKELY(n == 0)) {
       missed = true;
       ssize_t got = ReadMissing(fd, entry, at + done, want - done, offset + done);

@@ -72,6 +72,7 @@ static void dump_pst_index_header(void) {
   FIELD(pst_index_header, clock_base_ns);
   FIELD(pst_index_header, mount_count);
   FIELD(pst_index_header, reserved0);
+  FIELD(pst_index_header, name_epoch);
   FIELD(pst_index_header, reserved);
   FIELD(pst_index_header, mounts);
   END(pst_index_header);
