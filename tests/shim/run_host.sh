@@ -6,7 +6,12 @@ set -u
 penstockd=$1 library=$2 program=$3 memory=${4:-64MiB}
 work=$(mktemp -d)
 sidecar=
-trap '[ -n "$sidecar" ] && kill "$sidecar" 2>/dev/null && wait "$sidecar" 2>/dev/null; rm -rf "$work"' EXIT
+finish() {
+  [ -r "$work/restarted" ] && kill "$(cat "$work/restarted")" 2>/dev/null
+  [ -n "$sidecar" ] && kill "$sidecar" 2>/dev/null && wait "$sidecar" 2>/dev/null
+  rm -rf "$work"
+}
+trap finish EXIT
 
 plain=$work/plain
 mkdir -p "$plain/sub/deep" "$plain/many" "$plain/none-in-here" "$work/cache" "$work/run"
@@ -38,8 +43,17 @@ TOML
 sidecar=$!
 for _ in $(seq 100); do [ -S "$work/run/job.sock" ] && break; sleep 0.05; done
 
+cat >"$work/restart" <<SH
+#!/bin/bash
+unset LD_PRELOAD
+"$penstockd" -c "$work/job.toml" >>"$work/log" 2>&1 </dev/null &
+echo \$! >"$work/restarted"
+SH
+chmod +x "$work/restart"
+
 env LD_PRELOAD="$library" PENSTOCK_SOCKET="$work/run/job.sock" PENSTOCK_PATHS=/penstock-test/data \
-    PENSTOCK_WAIT=5s PENSTOCK_TEST_SIDECAR="$sidecar" "$program" /penstock-test/data "$plain"
+    PENSTOCK_WAIT=${PENSTOCK_TEST_WAIT:-5s} PENSTOCK_TEST_SIDECAR="$sidecar" \
+    PENSTOCK_TEST_RESTART="$work/restart" "$program" /penstock-test/data "$plain"
 code=$?
 if [ $code -ne 0 ]; then echo "exit code $code; the sidecar said:"; tail -20 "$work/log"; fi
 chmod -R u+w "$plain"
