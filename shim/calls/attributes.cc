@@ -1,5 +1,5 @@
-// Attributes of covered files, by number and by path: a read-only mount changes none of them, has no
-// extended ones, and answers questions about itself.
+// Attributes of covered files, by number and by path: a read-only mount changes none of them, has
+// no extended ones, and answers questions about itself.
 
 #include <string.h>
 #include <sys/fanotify.h>
@@ -24,8 +24,10 @@ int ChangeErrno(int dirfd, const char* path) {
       int err = PstLookup(route, &attr);
       return err != 0 ? err : EROFS;
     }
-    case Cover::kError: return route.err;
-    default: return 0;
+    case Cover::kError:
+      return route.err;
+    default:
+      return 0;
   }
 }
 
@@ -39,13 +41,17 @@ int CoveredThere(const char* path) {
       int err = PstLookup(route, &attr);
       return err != 0 ? -err : 1;
     }
-    case Cover::kError: return -route.err;
-    default: return 0;
+    case Cover::kError:
+      return -route.err;
+    default:
+      return 0;
   }
 }
 
-constexpr long kRemoteFileSystem = 0x65735546;  // FUSE's number: what `tail -f` and others take for remote
-constexpr uint64_t kShownBlocks = 1ull << 38;   // 1 PiB of 4 KiB blocks, none free: nothing can be written
+constexpr long kRemoteFileSystem =
+    0x65735546;  // FUSE's number: what `tail -f` and others take for remote
+constexpr uint64_t kShownBlocks =
+    1ull << 38;  // 1 PiB of 4 KiB blocks, none free: nothing can be written
 constexpr uint64_t kShownFiles = 1ull << 32;
 
 void FillStatfs(struct statfs* out) {
@@ -79,9 +85,9 @@ using namespace penstock;
 #define PST_REFUSE_FD(fd, err) \
   if (CoveredFd(fd)) return PstFail(err)
 // For a covered path: its own error (ENOENT...), else `err`.
-#define PST_REFUSE_PATH(path, error)                                \
-  do {                                                              \
-    int there = CoveredThere(path);                                 \
+#define PST_REFUSE_PATH(path, error)                                            \
+  do {                                                                          \
+    int there = CoveredThere(path);                                             \
     if (PST_UNLIKELY(there != 0)) return PstFail(there < 0 ? -there : (error)); \
   } while (false)
 
@@ -147,7 +153,8 @@ PST_EXPORT ssize_t llistxattr(const char* path, char* list, size_t bytes) {
   return real.llistxattr(path, list, bytes);
 }
 
-PST_EXPORT int setxattr(const char* path, const char* name, const void* value, size_t bytes, int flags) {
+PST_EXPORT int setxattr(const char* path, const char* name, const void* value, size_t bytes,
+                        int flags) {
   PST_REFUSE_PATH(path, ENOTSUP);
   return real.setxattr(path, name, value, bytes, flags);
 }
@@ -218,8 +225,8 @@ PST_EXPORT int fanotify_mark(int fd, unsigned flags, uint64_t mask, int dirfd, c
   return real.fanotify_mark(fd, flags, mask, dirfd, path);
 }
 
-PST_EXPORT int name_to_handle_at(int dirfd, const char* path, struct file_handle* handle, int* mount,
-                                 int flags) {
+PST_EXPORT int name_to_handle_at(int dirfd, const char* path, struct file_handle* handle,
+                                 int* mount, int flags) {
   int err = ChangeErrno(dirfd, path);
   if (PST_UNLIKELY(err != 0)) return PstFail(err == EROFS ? EOPNOTSUPP : err);
   return real.name_to_handle_at(dirfd, path, handle, mount, flags);

@@ -23,7 +23,8 @@ namespace {
 // Calls each(fd) for every descriptor that a control message carries, until it returns non-zero.
 template <class Each>
 int EachPassed(const struct msghdr* message, Each each) {
-  if (message == nullptr || message->msg_control == nullptr || message->msg_controllen == 0) return 0;
+  if (message == nullptr || message->msg_control == nullptr || message->msg_controllen == 0)
+    return 0;
   auto* writable = const_cast<struct msghdr*>(message);
   for (struct cmsghdr* part = CMSG_FIRSTHDR(message); part != nullptr;
        part = CMSG_NXTHDR(writable, part)) {
@@ -62,10 +63,10 @@ using namespace penstock;
 #define PST_MAKE_OWN(ret, name, params, args)
 #define PST_MAKE_FRESH(ret, name, params, args) \
   PST_EXPORT ret name params { return Fresh(real.name args); }
-#define PST_MAKE_REALFD(ret, name, params, args)  \
-  PST_EXPORT ret name params {                    \
-    if (MakeReal(fd) != 0) return -1;             \
-    return real.name args;                        \
+#define PST_MAKE_REALFD(ret, name, params, args) \
+  PST_EXPORT ret name params {                   \
+    if (MakeReal(fd) != 0) return -1;            \
+    return real.name args;                       \
   }
 #define PST_CALL(ret, name, params, args, family, how) PST_MAKE_##how(ret, name, params, args)
 #include "shim/hooks/hooks.def"

@@ -1,5 +1,5 @@
-// The working directory. Inside a mount it is a real, empty shadow directory, so that the kernel keeps it
-// across fork, exec and spawn; what the program is told is the name it knows.
+// The working directory. Inside a mount it is a real, empty shadow directory, so that the kernel
+// keeps it across fork, exec and spawn; what the program is told is the name it knows.
 
 #include <fcntl.h>
 #include <limits.h>
@@ -78,9 +78,12 @@ PST_EXPORT int chdir(const char* path) {
   PathBuffer buffer;
   Route route;
   switch (RouteOf(AT_FDCWD, path, &buffer, &route)) {
-    case Cover::kMount: return EnterRoute(route);
-    case Cover::kError: return PstFail(route.err);
-    default: break;
+    case Cover::kMount:
+      return EnterRoute(route);
+    case Cover::kError:
+      return PstFail(route.err);
+    default:
+      break;
   }
   // ".." out of a mount: the kernel stands in the shadow directory, so it gets the whole name.
   if (PST_UNLIKELY(route.full != nullptr)) path = route.full;

@@ -1,5 +1,6 @@
 // dlopen. The loader looks at its caller's address for search paths and name spaces, so what is not
-// covered must leave by a jump that keeps the return address: a tail call, at every optimisation level.
+// covered must leave by a jump that keeps the return address: a tail call, at every optimisation
+// level.
 
 #include <dlfcn.h>
 #include <fcntl.h>
@@ -14,8 +15,8 @@
 namespace penstock {
 namespace {
 
-// A name for /proc/self/fd/N that no earlier library was loaded by: the loader compares names before
-// files. The kernel ignores the extra slashes and dots, which count in binary.
+// A name for /proc/self/fd/N that no earlier library was loaded by: the loader compares names
+// before files. The kernel ignores the extra slashes and dots, which count in binary.
 void UniqueProcPath(int fd, char* to) {
   static uint32_t counter;
   uint32_t count = __atomic_add_fetch(&counter, 1, __ATOMIC_RELAXED);
@@ -60,7 +61,7 @@ PST_COLD bool IsCoveredLibrary(const char* path) {
 using namespace penstock;
 
 PST_EXPORT __attribute__((optimize("O2", "omit-frame-pointer"))) void* dlopen(const char* path,
-                                                                               int flags) {
+                                                                              int flags) {
   if (PST_UNLIKELY(g_config.active)) {
     // A library loaded with DEEPBIND would find libc's names before ours.
     flags &= ~RTLD_DEEPBIND;

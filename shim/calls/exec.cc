@@ -1,6 +1,6 @@
-// The exec family. Reserved numbers describe themselves to the next program; what has to be done is to
-// keep the environment, to make files real for programs that will not load us, and to execute what lies
-// in a mount.
+// The exec family. Reserved numbers describe themselves to the next program; what has to be done is
+// to keep the environment, to make files real for programs that will not load us, and to execute
+// what lies in a mount.
 
 #include <fcntl.h>
 #include <limits.h>
@@ -23,10 +23,11 @@ int Execute(const char* path, char* const* argv, char* const* envp) {
   if (PST_LIKELY(!g_config.active)) return real.execve(path, argv, envp);
   PST_KEPT_ENVIRON(kept, envp);
   PstBeforeFork();
-  int err = Launch(path, argv, kept, false, [](const char* program, char* const* words, char* const* env) {
-    real.execve(program, words, env);
-    return errno;
-  });
+  int err = Launch(path, argv, kept, false,
+                   [](const char* program, char* const* words, char* const* env) {
+                     real.execve(program, words, env);
+                     return errno;
+                   });
   if (err == ENOENT) {
     // A symbolic link outside may lead in.
     char resolved[PST_PATH_MAX];
@@ -77,14 +78,19 @@ int Search(const char* file, char* const* argv, char* const* envp) {
       memcpy(end, file, file_len + 1);
       Execute(candidate, argv, envp);
       switch (errno) {
-        case ENOEXEC: return ExecuteByShell(candidate, argv, envp);
-        case EACCES: denied = true; break;
+        case ENOEXEC:
+          return ExecuteByShell(candidate, argv, envp);
+        case EACCES:
+          denied = true;
+          break;
         case ENOENT:
         case ENOTDIR:
         case ESTALE:
         case ENODEV:
-        case ETIMEDOUT: break;
-        default: return -1;
+        case ETIMEDOUT:
+          break;
+        default:
+          return -1;
       }
     }
     at += len;
@@ -99,15 +105,16 @@ int Search(const char* file, char* const* argv, char* const* envp) {
 using namespace penstock;
 
 // The variadic forms: their arguments as an array on the stack, `rest` at what follows the null.
-#define PST_GATHER(words, first, rest)                                               \
-  va_list rest;                                                                      \
-  va_start(rest, first);                                                             \
-  size_t gather_count = 1;                                                           \
-  for (const char* word = first; word != nullptr; ++gather_count) word = va_arg(rest, const char*); \
-  va_end(rest);                                                                      \
+#define PST_GATHER(words, first, rest)                                                      \
+  va_list rest;                                                                             \
+  va_start(rest, first);                                                                    \
+  size_t gather_count = 1;                                                                  \
+  for (const char* word = first; word != nullptr; ++gather_count)                           \
+    word = va_arg(rest, const char*);                                                       \
+  va_end(rest);                                                                             \
   auto** words = static_cast<char**>(__builtin_alloca((gather_count + 1) * sizeof(char*))); \
-  va_start(rest, first);                                                             \
-  words[0] = const_cast<char*>(first);                                               \
+  va_start(rest, first);                                                                    \
+  words[0] = const_cast<char*>(first);                                                      \
   for (size_t i = 0; words[i] != nullptr; ++i) words[i + 1] = va_arg(rest, char*)
 
 PST_EXPORT int execve(const char* path, char* const* argv, char* const* envp) {
@@ -143,9 +150,11 @@ PST_EXPORT int execle(const char* path, const char* first, ...) {
   return Execute(path, words, envp);
 }
 
-PST_EXPORT int execveat(int dirfd, const char* path, char* const* argv, char* const* envp, int flags) {
+PST_EXPORT int execveat(int dirfd, const char* path, char* const* argv, char* const* envp,
+                        int flags) {
   if (PST_LIKELY(!g_config.active)) return real.execveat(dirfd, path, argv, envp, flags);
-  if (path != nullptr && *path == '\0' && (flags & AT_EMPTY_PATH) != 0) return fexecve(dirfd, argv, envp);
+  if (path != nullptr && *path == '\0' && (flags & AT_EMPTY_PATH) != 0)
+    return fexecve(dirfd, argv, envp);
   PathBuffer buffer;
   Route route;
   Cover cover = RouteOf(dirfd, path, &buffer, &route);

@@ -1,5 +1,5 @@
-// The twins that _FORTIFY_SOURCE calls. A buffer that is too small goes to libc's own function, which
-// ends the program the way its user knows.
+// The twins that _FORTIFY_SOURCE calls. A buffer that is too small goes to libc's own function,
+// which ends the program the way its user knows.
 
 #include <limits.h>
 #include <poll.h>
@@ -21,7 +21,8 @@ PST_EXPORT ssize_t __pread_chk(int fd, void* buffer, size_t count, off_t offset,
 }
 
 PST_EXPORT int __poll_chk(struct pollfd* fds, nfds_t count, int timeout_ms, size_t room) {
-  if (PST_UNLIKELY(room / sizeof *fds < count)) return real.__poll_chk(fds, count, timeout_ms, room);
+  if (PST_UNLIKELY(room / sizeof *fds < count))
+    return real.__poll_chk(fds, count, timeout_ms, room);
   return poll(fds, count, timeout_ms);
 }
 

@@ -1,5 +1,6 @@
-// fts: libc's own calls libc's opendir and stat inside. Trees whose roots may hold covered names are
-// walked here, by the hooks; all others are libc's. A tree of ours is known by a bit in its options.
+// fts: libc's own calls libc's opendir and stat inside. Trees whose roots may hold covered names
+// are walked here, by the hooks; all others are libc's. A tree of ours is known by a bit in its
+// options.
 //
 // It never changes the working directory: fts_accpath is the whole path, as with FTS_NOCHDIR.
 
@@ -103,7 +104,8 @@ FTSENT* Sort(FTS* tree, FTSENT* list, size_t count) {
   if (array == nullptr) return list;
   size_t at = 0;
   for (FTSENT* entry = list; entry != nullptr; entry = entry->fts_link) array[at++] = entry;
-  qsort(array, count, sizeof *array, reinterpret_cast<int (*)(const void*, const void*)>(tree->fts_compar));
+  qsort(array, count, sizeof *array,
+        reinterpret_cast<int (*)(const void*, const void*)>(tree->fts_compar));
   for (at = 0; at + 1 < count; ++at) array[at]->fts_link = array[at + 1];
   array[count - 1]->fts_link = nullptr;
   list = array[0];
@@ -136,9 +138,11 @@ FTSENT* Build(FTS* tree, FTSENT* parent) {
       tree->fts_options |= kStop;
       return nullptr;
     }
-    bool skip_stat = Has(tree, FTS_NOSTAT) && found->d_type != DT_UNKNOWN && found->d_type != DT_DIR &&
+    bool skip_stat = Has(tree, FTS_NOSTAT) && found->d_type != DT_UNKNOWN &&
+                     found->d_type != DT_DIR &&
                      (found->d_type != DT_LNK || !Has(tree, FTS_LOGICAL));
-    entry->fts_info = skip_stat ? static_cast<unsigned short>(FTS_NSOK) : Examine(tree, entry, false);
+    entry->fts_info =
+        skip_stat ? static_cast<unsigned short>(FTS_NSOK) : Examine(tree, entry, false);
     *last = entry;
     last = &entry->fts_link;
     ++count;
@@ -264,7 +268,8 @@ int Close(FTS* tree) {
 
 using namespace penstock;
 
-PST_EXPORT FTS* fts_open(char* const* paths, int options, int (*compare)(const FTSENT**, const FTSENT**)) {
+PST_EXPORT FTS* fts_open(char* const* paths, int options,
+                         int (*compare)(const FTSENT**, const FTSENT**)) {
   if (PST_UNLIKELY(g_config.active)) {
     for (size_t i = 0; paths[i] != nullptr; ++i) {
       if (MayMeet(paths[i])) return Open(paths, options, compare);

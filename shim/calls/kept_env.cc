@@ -15,7 +15,8 @@ namespace {
 constexpr char kPreload[] = "LD_PRELOAD=";
 constexpr size_t kPreloadLen = sizeof kPreload - 1;
 constexpr int kVariables = 3;
-constexpr const char* kNames[kVariables] = {"PENSTOCK_SOCKET=", "PENSTOCK_PATHS=", "PENSTOCK_WAIT="};
+constexpr const char* kNames[kVariables] = {
+    "PENSTOCK_SOCKET=", "PENSTOCK_PATHS=", "PENSTOCK_WAIT="};
 
 // Made at the first use. Two threads may make the same bytes at once.
 struct Kept {
@@ -78,8 +79,8 @@ bool Names(const char* value) {
 }
 
 struct Found {
-  size_t count = 0;                 // entries of the environment
-  const char* preload = nullptr;    // value of LD_PRELOAD
+  size_t count = 0;               // entries of the environment
+  const char* preload = nullptr;  // value of LD_PRELOAD
   bool complete_preload = false;
   bool variables[kVariables] = {};
   int missing = 0;

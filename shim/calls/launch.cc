@@ -22,7 +22,8 @@ constexpr size_t kHeadBytes = 4096;
 const char* Word(const char* at, const char* end, bool to_line_end, char* to, size_t capacity) {
   while (at < end && (*at == ' ' || *at == '\t')) ++at;
   const char* start = at;
-  while (at < end && *at != '\n' && *at != '\0' && (to_line_end || (*at != ' ' && *at != '\t'))) ++at;
+  while (at < end && *at != '\n' && *at != '\0' && (to_line_end || (*at != ' ' && *at != '\t')))
+    ++at;
   size_t len = static_cast<size_t>(at - start);
   while (len > 0 && (start[len - 1] == ' ' || start[len - 1] == '\t')) --len;
   if (len >= capacity) len = capacity - 1;
@@ -35,11 +36,13 @@ TargetKind KindOfElf(const char* head, size_t bytes) {
   ElfW(Ehdr) header;
   if (bytes < sizeof header) return TargetKind::kUnknown;
   memcpy(&header, head, sizeof header);
-  if (header.e_ident[EI_CLASS] != (sizeof(void*) == 8 ? ELFCLASS64 : ELFCLASS32)) return TargetKind::kDeaf;
+  if (header.e_ident[EI_CLASS] != (sizeof(void*) == 8 ? ELFCLASS64 : ELFCLASS32))
+    return TargetKind::kDeaf;
   for (unsigned i = 0; i < header.e_phnum; ++i) {
     ElfW(Phdr) segment;
     size_t at = header.e_phoff + static_cast<size_t>(i) * header.e_phentsize;
-    if (at + sizeof segment > bytes || at < header.e_phoff) return TargetKind::kDynamic;  // too far to see
+    if (at + sizeof segment > bytes || at < header.e_phoff)
+      return TargetKind::kDynamic;  // too far to see
     memcpy(&segment, head + at, sizeof segment);
     if (segment.p_type == PT_INTERP) return TargetKind::kDynamic;
   }
@@ -106,7 +109,8 @@ void InspectFd(int fd, Target* out) {
 TargetKind InspectPath(int dirfd, const char* path) {
   Target target;
   for (int depth = 0; depth <= kMaxScriptDepth; ++depth) {
-    int fd = static_cast<int>(Raw(SYS_openat, depth == 0 ? dirfd : AT_FDCWD, path, O_RDONLY | O_CLOEXEC));
+    int fd = static_cast<int>(
+        Raw(SYS_openat, depth == 0 ? dirfd : AT_FDCWD, path, O_RDONLY | O_CLOEXEC));
     if (fd < 0) return fd == -EACCES ? TargetKind::kDeaf : TargetKind::kUnknown;
     char head[kHeadBytes];
     struct stat st = {};

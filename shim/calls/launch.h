@@ -13,16 +13,16 @@ namespace penstock {
 
 // What would run if a file were executed.
 enum class TargetKind : uint8_t {
-  kUnknown,   // cannot be read, or neither ELF nor script: the kernel will say
-  kDynamic,   // its loader will load us
-  kDeaf,      // static, set-id or with file capabilities: it will not, and its files must be real
-  kScript,    // "#!": see interpreter
+  kUnknown,  // cannot be read, or neither ELF nor script: the kernel will say
+  kDynamic,  // its loader will load us
+  kDeaf,     // static, set-id or with file capabilities: it will not, and its files must be real
+  kScript,   // "#!": see interpreter
 };
 
 struct Target {
   TargetKind kind = TargetKind::kUnknown;
-  char interpreter[256] = {};   // of a script
-  char argument[256] = {};      // its optional argument
+  char interpreter[256] = {};  // of a script
+  char argument[256] = {};     // its optional argument
 };
 
 // Looks at an open file by its number, real or covered.
@@ -43,17 +43,19 @@ void ProcFdPath(int fd, char* to);
 
 constexpr int kMaxScriptDepth = 4;  // as the kernel's limit for interpreters of interpreters
 
-// Runs `path` with a completed environment through `run(path, argv, envp)`, which returns a positive
-// errno or 0. Covered programs are replaced by something the kernel can execute. Returns what `run`
-// returned or the errno of what came before.
+// Runs `path` with a completed environment through `run(path, argv, envp)`, which returns a
+// positive errno or 0. Covered programs are replaced by something the kernel can execute. Returns
+// what `run` returned or the errno of what came before.
 template <class Run>
-int Launch(const char* path, char* const* argv, char* const* envp, bool all_fds, Run run, int depth = 0) {
+int Launch(const char* path, char* const* argv, char* const* envp, bool all_fds, Run run,
+           int depth = 0) {
   PathBuffer buffer;
   Route route;
   Cover cover = RouteOf(AT_FDCWD, path, &buffer, &route);
   if (cover == Cover::kError) return route.err;
   if (PST_LIKELY(cover != Cover::kMount)) {
-    if (g_fd_high > 0 && InspectPath(AT_FDCWD, path) == TargetKind::kDeaf) MakeOpenFilesReal(all_fds);
+    if (g_fd_high > 0 && InspectPath(AT_FDCWD, path) == TargetKind::kDeaf)
+      MakeOpenFilesReal(all_fds);
     return run(path, argv, envp);
   }
   Target target;
@@ -73,7 +75,8 @@ int Launch(const char* path, char* const* argv, char* const* envp, bool all_fds,
     words[at++] = full;
     for (size_t i = 1; i < count; ++i) words[at++] = argv[i];
     words[at] = nullptr;
-    result = Launch(target.interpreter, const_cast<char* const*>(words), envp, all_fds, run, depth + 1);
+    result =
+        Launch(target.interpreter, const_cast<char* const*>(words), envp, all_fds, run, depth + 1);
   } else {
     char proc[32];
     ProcFdPath(fd, proc);

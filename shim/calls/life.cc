@@ -11,8 +11,17 @@
 namespace penstock {
 namespace {
 
+// Looked up by name: a reference would ask for glibc 2.32.
+bool MayHaveThreads() {
+  static const char* single_threaded;
+  if (single_threaded == nullptr)
+    single_threaded = static_cast<const char*>(FindNext("__libc_single_threaded"));
+  return single_threaded == nullptr || *single_threaded == 0;
+}
+
 template <class Call>
 pid_t ForkAround(Call call) {
+  if (MayHaveThreads()) RealResolveAll();
   if (PST_LIKELY(!g_config.active)) return call();
   PstBeforeFork();
   pid_t pid = call();
@@ -23,8 +32,9 @@ pid_t ForkAround(Call call) {
   return pid;
 }
 
-// vfork of a covered program is a fork whose parent waits, as vfork's does, until the child has executed
-// another program or is gone. (Sharing memory as well would need a table of numbers of the child's own.)
+// vfork of a covered program is a fork whose parent waits, as vfork's does, until the child has
+// executed another program or is gone. (Sharing memory as well would need a table of numbers of the
+// child's own.)
 PST_COLD pid_t ForkAsVfork() {
   int ends[2];
   bool waits = Raw(SYS_pipe2, ends, O_CLOEXEC) == 0;
@@ -75,8 +85,8 @@ PST_EXPORT pid_t _Fork(void) {
   return ForkAround([] { return real._Fork(); });
 }
 
-// Without configuration this must be a jump to libc's vfork, with nothing of ours left on the stack that
-// parent and child would both return through: a tail call, at every optimisation level.
+// Without configuration this must be a jump to libc's vfork, with nothing of ours left on the stack
+// that parent and child would both return through: a tail call, at every optimisation level.
 PST_EXPORT __attribute__((optimize("O2", "omit-frame-pointer"))) pid_t vfork(void) {
   if (PST_UNLIKELY(g_config.active)) return ForkAsVfork();
   return real.vfork();

@@ -37,8 +37,8 @@ const char* After(const char* text, const char* prefix) {
 
 enum class ProcLink : uint8_t { kNone, kOwnFd, kOwnCwd, kOther };
 
-// What of /proc a path names: a descriptor or the working directory of this process, something of that
-// kind of another one, or nothing of interest.
+// What of /proc a path names: a descriptor or the working directory of this process, something of
+// that kind of another one, or nothing of interest.
 ProcLink ParseProc(const char* path, int* fd) {
   const char* end;
   const char* rest = After(path, "/dev/fd/");
@@ -47,7 +47,8 @@ ProcLink ParseProc(const char* path, int* fd) {
     rest = After(path, "/proc/");
     if (rest == nullptr) return ProcLink::kNone;
     const char* tail = nullptr;
-    if ((tail = After(rest, "self/")) != nullptr || (tail = After(rest, "thread-self/")) != nullptr) {
+    if ((tail = After(rest, "self/")) != nullptr ||
+        (tail = After(rest, "thread-self/")) != nullptr) {
       own = true;
       rest = tail;
     } else {
@@ -110,8 +111,8 @@ int NameOfSlot(uint32_t number, char* to) {
   return -1;
 }
 
-// Turns the kernel's text for a link (NUL-terminated) into the program's name. Its length, or -1 to leave
-// it as it is.
+// Turns the kernel's text for a link (NUL-terminated) into the program's name. Its length, or -1 to
+// leave it as it is.
 int Translate(const char* text, char* to) {
   const char* rest;
   const char* end;
@@ -175,7 +176,8 @@ ssize_t ReadLink(int dirfd, const char* path, char* buffer, size_t bytes, bool* 
       int err = PstLookup(route, &attr);
       return PstFail(err != 0 ? err : EINVAL);  // there are no links in a mount
     }
-    case Cover::kError: return PstFail(route.err);
+    case Cover::kError:
+      return PstFail(route.err);
     case Cover::kAncestor: {
       struct stat st;
       KeepErrno keep;
@@ -185,7 +187,8 @@ ssize_t ReadLink(int dirfd, const char* path, char* buffer, size_t bytes, bool* 
       }
       break;
     }
-    case Cover::kNone: break;
+    case Cover::kNone:
+      break;
   }
   if (path[0] == '/' && (path[1] == 'p' || path[1] == 'd') && bytes > 0) {
     ssize_t n = ReadProcLink(path, buffer, bytes);
@@ -210,8 +213,10 @@ int Examine(const char* path, char* target, bool* directory) {
       *directory = attr.kind == PST_KIND_DIRECTORY;
       return 0;
     }
-    case Cover::kError: return -route.err;
-    default: break;
+    case Cover::kError:
+      return -route.err;
+    default:
+      break;
   }
   bool ours = false;
   KeepErrno keep;

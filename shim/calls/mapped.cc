@@ -1,5 +1,5 @@
-// What only the kernel can do with a file: it becomes real first, over the range that the call needs
-// where that is known. What a read-only file refuses, and what copies through our own buffer.
+// What only the kernel can do with a file: it becomes real first, over the range that the call
+// needs where that is known. What a read-only file refuses, and what copies through our own buffer.
 
 #include <aio.h>
 #include <fcntl.h>
@@ -28,8 +28,8 @@ struct iocb {
 namespace penstock {
 namespace {
 
-constexpr size_t kBounceBytes = 32 << 10;   // on the stack of a foreign thread
-constexpr size_t kSendMax = 0x7ffff000;     // the kernel's own limit for one call
+constexpr size_t kBounceBytes = 32 << 10;  // on the stack of a foreign thread
+constexpr size_t kSendMax = 0x7ffff000;    // the kernel's own limit for one call
 
 // Asks the sidecar to have a range soon. Nobody waits.
 void WillNeed(int fd, uint64_t offset, uint64_t bytes) {
@@ -63,8 +63,8 @@ size_t WriteOut(int out, const char* bytes, size_t count) {
   return done;
 }
 
-// sendfile from a covered file: hot reads into a buffer, and a write. It saves a materialisation, which
-// costs more than the copy for the files that sendfile is mostly used on.
+// sendfile from a covered file: hot reads into a buffer, and a write. It saves a materialisation,
+// which costs more than the copy for the files that sendfile is mostly used on.
 PST_COLD ssize_t SendCovered(int out, int in, off_t* offset, size_t count) {
   char buffer[kBounceBytes];
   FdEntry entry;
@@ -76,9 +76,8 @@ PST_COLD ssize_t SendCovered(int out, int in, off_t* offset, size_t count) {
     bool native = !PstFdSnapshot(in, &entry) || entry.kind != kFdFile;
     ssize_t n = 0;
     if (!native) {
-      n = offset != nullptr
-              ? PstReadAt(in, entry, buffer, want, static_cast<uint64_t>(*offset))
-              : PstRead(in, entry, buffer, want, &native);
+      n = offset != nullptr ? PstReadAt(in, entry, buffer, want, static_cast<uint64_t>(*offset))
+                            : PstRead(in, entry, buffer, want, &native);
     }
     if (native) {  // another thread has made it real meanwhile
       ssize_t rest = real.sendfile(out, in, offset, count - total);
@@ -103,8 +102,8 @@ PST_COLD ssize_t SendCovered(int out, int in, off_t* offset, size_t count) {
   return static_cast<ssize_t>(total);
 }
 
-// Maps a covered file: through a descriptor of its own, of which only the mapped range must be there. The
-// number stays as it is, so a large file is not filled for a mapping of its first page.
+// Maps a covered file: through a descriptor of its own, of which only the mapped range must be
+// there. The number stays as it is, so a large file is not filled for a mapping of its first page.
 PST_COLD void* MapCovered(void* at, size_t bytes, int protection, int flags, int fd, off_t offset) {
   FdEntry entry;
   char path[kFdPathBytes];
@@ -152,8 +151,8 @@ PST_EXPORT ssize_t sendfile(int out, int in, off_t* offset, size_t count) {
   return real.sendfile(out, in, offset, count);
 }
 
-PST_EXPORT ssize_t copy_file_range(int in, off_t* in_offset, int out, off_t* out_offset, size_t count,
-                                   unsigned flags) {
+PST_EXPORT ssize_t copy_file_range(int in, off_t* in_offset, int out, off_t* out_offset,
+                                   size_t count, unsigned flags) {
   // As between two file systems: everybody who uses it has a way on from EXDEV, by hot reads.
   if (PST_UNLIKELY(IsCovered(PstFdKindOf(in)))) return PstFail(EXDEV);
   return real.copy_file_range(in, in_offset, out, out_offset, count, flags);
@@ -211,7 +210,8 @@ PST_EXPORT int aio_read(struct aiocb* control) {
 
 PST_EXPORT int lio_listio(int mode, struct aiocb* const* list, int count, struct sigevent* event) {
   for (int i = 0; i < count; ++i) {
-    if (list[i] != nullptr && list[i]->aio_lio_opcode == LIO_READ && MakeAioReal(list[i]) != 0) return -1;
+    if (list[i] != nullptr && list[i]->aio_lio_opcode == LIO_READ && MakeAioReal(list[i]) != 0)
+      return -1;
   }
   return real.lio_listio(mode, list, count, event);
 }

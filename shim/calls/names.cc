@@ -1,6 +1,6 @@
-// Calls that change the name space or a file by its name. Mounts are read-only: what POSIX says first
-// (ENOENT, ENOTDIR, EEXIST, EISDIR) is answered first, then EROFS. Nothing falls through to the local
-// file system.
+// Calls that change the name space or a file by its name. Mounts are read-only: what POSIX says
+// first (ENOENT, ENOTDIR, EEXIST, EISDIR) is answered first, then EROFS. Nothing falls through to
+// the local file system.
 
 #include <fcntl.h>
 #include <stdio.h>
@@ -17,9 +17,9 @@ namespace penstock {
 namespace {
 
 enum class Wants : uint8_t {
-  kNew,        // makes the name: EEXIST if it is there
-  kOld,        // changes or removes what the name stands for: ENOENT if it is not there
-  kOldFile,    // the same, and a directory is EISDIR
+  kNew,      // makes the name: EEXIST if it is there
+  kOld,      // changes or removes what the name stands for: ENOENT if it is not there
+  kOldFile,  // the same, and a directory is EISDIR
 };
 
 // Does `path` of a covered name lead to an existing folder? 0 or the errno.
@@ -28,7 +28,8 @@ int ParentErrno(const Route& route) {
   uint32_t parent_len = route.rel_len;
   while (parent_len > 0 && route.rel[parent_len - 1] != '/') --parent_len;
   char full[PST_PATH_MAX + PST_MOUNT_PATH_MAX];
-  uint32_t len = PstFullPath(route.view, route.mount, route.rel, parent_len > 0 ? parent_len - 1 : 0, full);
+  uint32_t len =
+      PstFullPath(route.view, route.mount, route.rel, parent_len > 0 ? parent_len - 1 : 0, full);
   if (len >= sizeof full) return ENAMETOOLONG;
   full[len] = '\0';
   PathBuffer buffer;
@@ -65,10 +66,14 @@ int Refusal(int dirfd, const char* path, Wants wants) {
   PathBuffer buffer;
   Route route;
   switch (RouteOf(dirfd, path, &buffer, &route)) {
-    case Cover::kMount: return MountErrno(route, wants);
-    case Cover::kAncestor: return AncestorErrno(route, wants);
-    case Cover::kError: return route.err;
-    default: return 0;
+    case Cover::kMount:
+      return MountErrno(route, wants);
+    case Cover::kAncestor:
+      return AncestorErrno(route, wants);
+    case Cover::kError:
+      return route.err;
+    default:
+      return 0;
   }
 }
 
@@ -76,7 +81,8 @@ int Refusal(int dirfd, const char* path, Wants wants) {
 int64_t MountOf(int dirfd, const char* path) {
   PathBuffer buffer;
   Route route;
-  return RouteOf(dirfd, path, &buffer, &route) == Cover::kMount ? static_cast<int64_t>(route.mount) : -1;
+  return RouteOf(dirfd, path, &buffer, &route) == Cover::kMount ? static_cast<int64_t>(route.mount)
+                                                                : -1;
 }
 
 // Calls on a number through an empty or missing path: futimens and what AT_EMPTY_PATH allows.
@@ -90,7 +96,8 @@ int PairRefusal(int from_dirfd, const char* from, int to_dirfd, const char* to, 
   int to_err = Refusal(to_dirfd, to, wants_to);
   if (PST_LIKELY(from_err == 0 && to_err == 0)) return 0;
   if (from_err != 0 && from_err != EROFS) return from_err;
-  if (from_err == 0 || to_err == 0 || MountOf(from_dirfd, from) != MountOf(to_dirfd, to)) return EXDEV;
+  if (from_err == 0 || to_err == 0 || MountOf(from_dirfd, from) != MountOf(to_dirfd, to))
+    return EXDEV;
   return wants_to == Wants::kOld ? EROFS : to_err;
 }
 
@@ -99,10 +106,10 @@ int PairRefusal(int from_dirfd, const char* from, int to_dirfd, const char* to, 
 
 using namespace penstock;
 
-#define PST_REFUSE(dirfd, path, wants)                                         \
+#define PST_REFUSE(dirfd, path, wants) \
   if (int err = Refusal(dirfd, path, Wants::wants); PST_UNLIKELY(err != 0)) return PstFail(err)
-#define PST_REFUSE_AT(dirfd, path, wants)                                      \
-  if (PST_UNLIKELY(NamesCoveredFd(dirfd, path))) return PstFail(EROFS);        \
+#define PST_REFUSE_AT(dirfd, path, wants)                               \
+  if (PST_UNLIKELY(NamesCoveredFd(dirfd, path))) return PstFail(EROFS); \
   PST_REFUSE(dirfd, path, wants)
 
 PST_EXPORT int mkdir(const char* path, mode_t mode) {
@@ -149,7 +156,8 @@ PST_EXPORT int renameat(int from_dirfd, const char* from, int to_dirfd, const ch
   return real.renameat(from_dirfd, from, to_dirfd, to);
 }
 
-PST_EXPORT int renameat2(int from_dirfd, const char* from, int to_dirfd, const char* to, unsigned flags) {
+PST_EXPORT int renameat2(int from_dirfd, const char* from, int to_dirfd, const char* to,
+                         unsigned flags) {
   if (int err = PairRefusal(from_dirfd, from, to_dirfd, to, Wants::kOld); PST_UNLIKELY(err != 0))
     return PstFail(err);
   return real.renameat2(from_dirfd, from, to_dirfd, to, flags);

@@ -1,4 +1,5 @@
-// syscall(): the calls that name covered files or numbers go through the hooks; the rest is the kernel's.
+// syscall(): the calls that name covered files or numbers go through the hooks; the rest is the
+// kernel's.
 
 #include <dirent.h>
 #include <fcntl.h>
@@ -64,23 +65,57 @@ long RawClone(const Arguments& x) {
 bool Routed(long number, const Arguments& x, long* result) {
   switch (number) {
 #ifdef SYS_open
-    case SYS_open: *result = open(P<char>(x.a), I(x.b), U(x.c)); return true;
-    case SYS_creat: *result = creat(P<char>(x.a), U(x.b)); return true;
-    case SYS_stat: *result = stat(P<char>(x.a), P<struct stat>(x.b)); return true;
-    case SYS_lstat: *result = lstat(P<char>(x.a), P<struct stat>(x.b)); return true;
-    case SYS_access: *result = access(P<char>(x.a), I(x.b)); return true;
-    case SYS_readlink: *result = readlink(P<char>(x.a), P<char>(x.b), Z(x.c)); return true;
-    case SYS_dup2: *result = dup2(I(x.a), I(x.b)); return true;
-    case SYS_pipe: *result = pipe(P<int>(x.a)); return true;
-    case SYS_mkdir: *result = mkdir(P<char>(x.a), U(x.b)); return true;
-    case SYS_rmdir: *result = rmdir(P<char>(x.a)); return true;
-    case SYS_unlink: *result = unlink(P<char>(x.a)); return true;
-    case SYS_rename: *result = rename(P<char>(x.a), P<char>(x.b)); return true;
-    case SYS_link: *result = link(P<char>(x.a), P<char>(x.b)); return true;
-    case SYS_symlink: *result = symlink(P<char>(x.a), P<char>(x.b)); return true;
-    case SYS_chmod: *result = chmod(P<char>(x.a), U(x.b)); return true;
-    case SYS_fork: *result = fork(); return true;
-    case SYS_poll: *result = poll(P<struct pollfd>(x.a), Z(x.b), I(x.c)); return true;
+    case SYS_open:
+      *result = open(P<char>(x.a), I(x.b), U(x.c));
+      return true;
+    case SYS_creat:
+      *result = creat(P<char>(x.a), U(x.b));
+      return true;
+    case SYS_stat:
+      *result = stat(P<char>(x.a), P<struct stat>(x.b));
+      return true;
+    case SYS_lstat:
+      *result = lstat(P<char>(x.a), P<struct stat>(x.b));
+      return true;
+    case SYS_access:
+      *result = access(P<char>(x.a), I(x.b));
+      return true;
+    case SYS_readlink:
+      *result = readlink(P<char>(x.a), P<char>(x.b), Z(x.c));
+      return true;
+    case SYS_dup2:
+      *result = dup2(I(x.a), I(x.b));
+      return true;
+    case SYS_pipe:
+      *result = pipe(P<int>(x.a));
+      return true;
+    case SYS_mkdir:
+      *result = mkdir(P<char>(x.a), U(x.b));
+      return true;
+    case SYS_rmdir:
+      *result = rmdir(P<char>(x.a));
+      return true;
+    case SYS_unlink:
+      *result = unlink(P<char>(x.a));
+      return true;
+    case SYS_rename:
+      *result = rename(P<char>(x.a), P<char>(x.b));
+      return true;
+    case SYS_link:
+      *result = link(P<char>(x.a), P<char>(x.b));
+      return true;
+    case SYS_symlink:
+      *result = symlink(P<char>(x.a), P<char>(x.b));
+      return true;
+    case SYS_chmod:
+      *result = chmod(P<char>(x.a), U(x.b));
+      return true;
+    case SYS_fork:
+      *result = fork();
+      return true;
+    case SYS_poll:
+      *result = poll(P<struct pollfd>(x.a), Z(x.b), I(x.c));
+      return true;
     case SYS_epoll_create:
     case SYS_eventfd:
     case SYS_signalfd:
@@ -109,71 +144,140 @@ bool Routed(long number, const Arguments& x, long* result) {
       UringStart();
       *result = Fresh(I(real.syscall(number, x.a, x.b)));
       return true;
-    case SYS_openat: *result = openat(I(x.a), P<char>(x.b), I(x.c), U(x.d)); return true;
-    case SYS_openat2: *result = openat2(I(x.a), P<char>(x.b), P<struct open_how>(x.c), Z(x.d)); return true;
-    case SYS_read: *result = read(I(x.a), P<void>(x.b), Z(x.c)); return true;
-    case SYS_pread64: *result = pread(I(x.a), P<void>(x.b), Z(x.c), x.d); return true;
-    case SYS_readv: *result = readv(I(x.a), P<struct iovec>(x.b), I(x.c)); return true;
-    case SYS_preadv: *result = preadv(I(x.a), P<struct iovec>(x.b), I(x.c), x.d); return true;
-    case SYS_preadv2: *result = preadv2(I(x.a), P<struct iovec>(x.b), I(x.c), x.d, I(x.f)); return true;
-    case SYS_lseek: *result = lseek(I(x.a), x.b, I(x.c)); return true;
-    case SYS_close: *result = close(I(x.a)); return true;
-    case SYS_close_range: *result = close_range(U(x.a), U(x.b), I(x.c)); return true;
-    case SYS_fstat: *result = fstat(I(x.a), P<struct stat>(x.b)); return true;
+    case SYS_openat:
+      *result = openat(I(x.a), P<char>(x.b), I(x.c), U(x.d));
+      return true;
+    case SYS_openat2:
+      *result = openat2(I(x.a), P<char>(x.b), P<struct open_how>(x.c), Z(x.d));
+      return true;
+    case SYS_read:
+      *result = read(I(x.a), P<void>(x.b), Z(x.c));
+      return true;
+    case SYS_pread64:
+      *result = pread(I(x.a), P<void>(x.b), Z(x.c), x.d);
+      return true;
+    case SYS_readv:
+      *result = readv(I(x.a), P<struct iovec>(x.b), I(x.c));
+      return true;
+    case SYS_preadv:
+      *result = preadv(I(x.a), P<struct iovec>(x.b), I(x.c), x.d);
+      return true;
+    case SYS_preadv2:
+      *result = preadv2(I(x.a), P<struct iovec>(x.b), I(x.c), x.d, I(x.f));
+      return true;
+    case SYS_lseek:
+      *result = lseek(I(x.a), x.b, I(x.c));
+      return true;
+    case SYS_close:
+      *result = close(I(x.a));
+      return true;
+    case SYS_close_range:
+      *result = close_range(U(x.a), U(x.b), I(x.c));
+      return true;
+    case SYS_fstat:
+      *result = fstat(I(x.a), P<struct stat>(x.b));
+      return true;
     case SYS_newfstatat:
       *result = fstatat(I(x.a), P<char>(x.b), P<struct stat>(x.c), I(x.d));
       return true;
     case SYS_statx:
       *result = statx(I(x.a), P<char>(x.b), I(x.c), U(x.d), P<struct statx>(x.e));
       return true;
-    case SYS_faccessat: *result = faccessat(I(x.a), P<char>(x.b), I(x.c), 0); return true;
-    case SYS_faccessat2: *result = faccessat(I(x.a), P<char>(x.b), I(x.c), I(x.d)); return true;
-    case SYS_readlinkat: *result = readlinkat(I(x.a), P<char>(x.b), P<char>(x.c), Z(x.d)); return true;
-    case SYS_getdents64: *result = getdents64(I(x.a), P<void>(x.b), Z(x.c)); return true;
-    case SYS_dup: *result = dup(I(x.a)); return true;
-    case SYS_dup3: *result = dup3(I(x.a), I(x.b), I(x.c)); return true;
-    case SYS_fcntl: *result = fcntl(I(x.a), I(x.b), x.c); return true;
-    case SYS_ioctl: *result = ioctl(I(x.a), Z(x.b), x.c); return true;
-    case SYS_flock: *result = flock(I(x.a), I(x.b)); return true;
-    case SYS_pipe2: *result = pipe2(P<int>(x.a), I(x.b)); return true;
-    case SYS_socketpair: *result = socketpair(I(x.a), I(x.b), I(x.c), P<int>(x.d)); return true;
-    case SYS_sendmsg: *result = sendmsg(I(x.a), P<struct msghdr>(x.b), I(x.c)); return true;
-    case SYS_recvmsg: *result = recvmsg(I(x.a), P<struct msghdr>(x.b), I(x.c)); return true;
+    case SYS_faccessat:
+      *result = faccessat(I(x.a), P<char>(x.b), I(x.c), 0);
+      return true;
+    case SYS_faccessat2:
+      *result = faccessat(I(x.a), P<char>(x.b), I(x.c), I(x.d));
+      return true;
+    case SYS_readlinkat:
+      *result = readlinkat(I(x.a), P<char>(x.b), P<char>(x.c), Z(x.d));
+      return true;
+    case SYS_getdents64:
+      *result = getdents64(I(x.a), P<void>(x.b), Z(x.c));
+      return true;
+    case SYS_dup:
+      *result = dup(I(x.a));
+      return true;
+    case SYS_dup3:
+      *result = dup3(I(x.a), I(x.b), I(x.c));
+      return true;
+    case SYS_fcntl:
+      *result = fcntl(I(x.a), I(x.b), x.c);
+      return true;
+    case SYS_ioctl:
+      *result = ioctl(I(x.a), Z(x.b), x.c);
+      return true;
+    case SYS_flock:
+      *result = flock(I(x.a), I(x.b));
+      return true;
+    case SYS_pipe2:
+      *result = pipe2(P<int>(x.a), I(x.b));
+      return true;
+    case SYS_socketpair:
+      *result = socketpair(I(x.a), I(x.b), I(x.c), P<int>(x.d));
+      return true;
+    case SYS_sendmsg:
+      *result = sendmsg(I(x.a), P<struct msghdr>(x.b), I(x.c));
+      return true;
+    case SYS_recvmsg:
+      *result = recvmsg(I(x.a), P<struct msghdr>(x.b), I(x.c));
+      return true;
     case SYS_epoll_ctl:
       *result = epoll_ctl(I(x.a), I(x.b), I(x.c), P<struct epoll_event>(x.d));
       return true;
     case SYS_mmap:
       *result = reinterpret_cast<long>(mmap(P<void>(x.a), Z(x.b), I(x.c), I(x.d), I(x.e), x.f));
       return true;
-    case SYS_sendfile: *result = sendfile(I(x.a), I(x.b), P<off_t>(x.c), Z(x.d)); return true;
+    case SYS_sendfile:
+      *result = sendfile(I(x.a), I(x.b), P<off_t>(x.c), Z(x.d));
+      return true;
     case SYS_copy_file_range:
       *result = copy_file_range(I(x.a), P<off_t>(x.b), I(x.c), P<off_t>(x.d), Z(x.e), U(x.f));
       return true;
     case SYS_splice:
       *result = splice(I(x.a), P<off_t>(x.b), I(x.c), P<off_t>(x.d), Z(x.e), U(x.f));
       return true;
-    case SYS_chdir: *result = chdir(P<char>(x.a)); return true;
-    case SYS_fchdir: *result = fchdir(I(x.a)); return true;
-    case SYS_getcwd: *result = RawGetcwd(P<char>(x.a), Z(x.b)); return true;
-    case SYS_statfs: *result = statfs(P<char>(x.a), P<struct statfs>(x.b)); return true;
-    case SYS_fstatfs: *result = fstatfs(I(x.a), P<struct statfs>(x.b)); return true;
-    case SYS_mkdirat: *result = mkdirat(I(x.a), P<char>(x.b), U(x.c)); return true;
-    case SYS_unlinkat: *result = unlinkat(I(x.a), P<char>(x.b), I(x.c)); return true;
+    case SYS_chdir:
+      *result = chdir(P<char>(x.a));
+      return true;
+    case SYS_fchdir:
+      *result = fchdir(I(x.a));
+      return true;
+    case SYS_getcwd:
+      *result = RawGetcwd(P<char>(x.a), Z(x.b));
+      return true;
+    case SYS_statfs:
+      *result = statfs(P<char>(x.a), P<struct statfs>(x.b));
+      return true;
+    case SYS_fstatfs:
+      *result = fstatfs(I(x.a), P<struct statfs>(x.b));
+      return true;
+    case SYS_mkdirat:
+      *result = mkdirat(I(x.a), P<char>(x.b), U(x.c));
+      return true;
+    case SYS_unlinkat:
+      *result = unlinkat(I(x.a), P<char>(x.b), I(x.c));
+      return true;
     case SYS_renameat2:
       *result = renameat2(I(x.a), P<char>(x.b), I(x.c), P<char>(x.d), U(x.e));
       return true;
     case SYS_linkat:
       *result = linkat(I(x.a), P<char>(x.b), I(x.c), P<char>(x.d), I(x.e));
       return true;
-    case SYS_symlinkat: *result = symlinkat(P<char>(x.a), I(x.b), P<char>(x.c)); return true;
+    case SYS_symlinkat:
+      *result = symlinkat(P<char>(x.a), I(x.b), P<char>(x.c));
+      return true;
     case SYS_execve:
       *result = execve(P<char>(x.a), P<char* const>(x.b), P<char* const>(x.c));
       return true;
     case SYS_execveat:
       *result = execveat(I(x.a), P<char>(x.b), P<char* const>(x.c), P<char* const>(x.d), I(x.e));
       return true;
-    case SYS_clone: *result = RawClone(x); return true;
-    default: return false;
+    case SYS_clone:
+      *result = RawClone(x);
+      return true;
+    default:
+      return false;
   }
 }
 

@@ -1,5 +1,5 @@
-// Readiness and devices: a covered file is a regular file, so it is always ready, never a terminal, and
-// epoll refuses it.
+// Readiness and devices: a covered file is a regular file, so it is always ready, never a terminal,
+// and epoll refuses it.
 
 #include <linux/fiemap.h>
 #include <linux/fs.h>
@@ -20,8 +20,9 @@ namespace {
 
 constexpr short kReady = POLLIN | POLLOUT | POLLRDNORM | POLLWRNORM;
 
-// Runs `call(fds, wait)` with the covered entries hidden from the kernel (a negative number is skipped)
-// and fills in their answers. `wait` is false if one of them is ready, so the call must not sleep.
+// Runs `call(fds, wait)` with the covered entries hidden from the kernel (a negative number is
+// skipped) and fills in their answers. `wait` is false if one of them is ready, so the call must
+// not sleep.
 template <class Call>
 int PollAround(struct pollfd* fds, nfds_t count, Call call) {
   bool any = false;
@@ -109,7 +110,8 @@ PST_COLD int SelectAround(int limit, fd_set* in, fd_set* out, fd_set* except, Ca
 
 template <class Call>
 int Select(int limit, fd_set* in, fd_set* out, fd_set* except, Call call) {
-  int covered_limit = static_cast<unsigned>(limit) < g_fd_high ? limit : static_cast<int>(g_fd_high);
+  int covered_limit =
+      static_cast<unsigned>(limit) < g_fd_high ? limit : static_cast<int>(g_fd_high);
   if (PST_LIKELY(!AnyCovered(in, covered_limit) && !AnyCovered(out, covered_limit) &&
                  !AnyCovered(except, covered_limit)) ||
       limit > kMaxSelect)
@@ -119,11 +121,14 @@ int Select(int limit, fd_set* in, fd_set* out, fd_set* except, Call call) {
 
 int FileIoctl(int fd, unsigned long request, void* argument) {
   switch (request) {
-    case FIOCLEX: return real.fcntl(fd, F_SETFD, FD_CLOEXEC);
-    case FIONCLEX: return real.fcntl(fd, F_SETFD, 0);
+    case FIOCLEX:
+      return real.fcntl(fd, F_SETFD, FD_CLOEXEC);
+    case FIONCLEX:
+      return real.fcntl(fd, F_SETFD, 0);
     case FIONBIO: {
       int flags = fcntl(fd, F_GETFL);
-      return fcntl(fd, F_SETFL, *static_cast<int*>(argument) ? flags | O_NONBLOCK : flags & ~O_NONBLOCK);
+      return fcntl(fd, F_SETFL,
+                   *static_cast<int*>(argument) ? flags | O_NONBLOCK : flags & ~O_NONBLOCK);
     }
     case FIONREAD: {
       FdEntry entry;
@@ -134,12 +139,17 @@ int FileIoctl(int fd, unsigned long request, void* argument) {
       *static_cast<int*>(argument) = static_cast<int>(size - at);
       return 0;
     }
-    case FIGETBSZ: *static_cast<int*>(argument) = 4096; return 0;
+    case FIGETBSZ:
+      *static_cast<int*>(argument) = 4096;
+      return 0;
     case FICLONE:
     case FICLONERANGE:
-    case FIDEDUPERANGE: return PstFail(EBADF);  // not open for writing
-    case FS_IOC_FIEMAP: return PstFail(EOPNOTSUPP);
-    default: return PstFail(ENOTTY);
+    case FIDEDUPERANGE:
+      return PstFail(EBADF);  // not open for writing
+    case FS_IOC_FIEMAP:
+      return PstFail(EOPNOTSUPP);
+    default:
+      return PstFail(ENOTTY);
   }
 }
 
@@ -156,8 +166,8 @@ PST_EXPORT int poll(struct pollfd* fds, nfds_t count, int timeout_ms) {
 PST_EXPORT int ppoll(struct pollfd* fds, nfds_t count, const struct timespec* timeout,
                      const sigset_t* mask) {
   static constexpr struct timespec kNow = {0, 0};
-  return PollAround(fds, count,
-                    [=](bool wait) { return real.ppoll(fds, count, wait ? timeout : &kNow, mask); });
+  return PollAround(
+      fds, count, [=](bool wait) { return real.ppoll(fds, count, wait ? timeout : &kNow, mask); });
 }
 
 PST_EXPORT int select(int limit, fd_set* in, fd_set* out, fd_set* except, struct timeval* timeout) {
@@ -191,8 +201,8 @@ PST_EXPORT int ioctl(int fd, unsigned long request, ...) {
       IsCovered(PstFdKindOf(static_cast<int>(reinterpret_cast<intptr_t>(argument)))))
     return PstFail(EXDEV);
   if (PST_UNLIKELY(request == FICLONERANGE) && argument != nullptr &&
-      IsCovered(PstFdKindOf(
-          static_cast<int>(static_cast<struct file_clone_range*>(argument)->src_fd))))
+      IsCovered(
+          PstFdKindOf(static_cast<int>(static_cast<struct file_clone_range*>(argument)->src_fd))))
     return PstFail(EXDEV);
   return real.ioctl(fd, request, argument);
 }

@@ -1,5 +1,6 @@
-// posix_spawn, system and popen: libc forks and executes inside, by calls that no hook sees. Reserved
-// numbers survive that by themselves; paths in actions and of programs are replaced beforehand.
+// posix_spawn, system and popen: libc forks and executes inside, by calls that no hook sees.
+// Reserved numbers survive that by themselves; paths in actions and of programs are replaced
+// beforehand.
 
 #include <fcntl.h>
 #include <spawn.h>
@@ -60,8 +61,8 @@ bool Leads(const char* path) {
   return PST_UNLIKELY(cover == Cover::kMount || cover == Cover::kError);
 }
 
-// The first covered candidate of a PATH search that comes before every other, into `to`. False: libc's
-// own search finds the right one.
+// The first covered candidate of a PATH search that comes before every other, into `to`. False:
+// libc's own search finds the right one.
 bool SearchLeads(const char* file, char* to, size_t capacity) {
   const char* search = getenv("PATH");
   if (strchr(file, '/') != nullptr || search == nullptr) return false;
@@ -106,42 +107,53 @@ int SpawnAround(const char* path, char* const* argv, char* const* envp, Spawn sp
 using namespace penstock;
 
 PST_EXPORT int posix_spawn(pid_t* pid, const char* path, const posix_spawn_file_actions_t* actions,
-                           const posix_spawnattr_t* attributes, char* const* argv, char* const* envp) {
-  if (PST_LIKELY(!g_config.active)) return real.posix_spawn(pid, path, actions, attributes, argv, envp);
-  return SpawnAround(path, argv, envp, [=](const char* program, char* const* words, char* const* env) {
-    return real.posix_spawn(pid, program, actions, attributes, words, env);
-  });
+                           const posix_spawnattr_t* attributes, char* const* argv,
+                           char* const* envp) {
+  if (PST_LIKELY(!g_config.active))
+    return real.posix_spawn(pid, path, actions, attributes, argv, envp);
+  return SpawnAround(path, argv, envp,
+                     [=](const char* program, char* const* words, char* const* env) {
+                       return real.posix_spawn(pid, program, actions, attributes, words, env);
+                     });
 }
 
 PST_EXPORT int posix_spawnp(pid_t* pid, const char* file, const posix_spawn_file_actions_t* actions,
-                            const posix_spawnattr_t* attributes, char* const* argv, char* const* envp) {
-  if (PST_LIKELY(!g_config.active)) return real.posix_spawnp(pid, file, actions, attributes, argv, envp);
+                            const posix_spawnattr_t* attributes, char* const* argv,
+                            char* const* envp) {
+  if (PST_LIKELY(!g_config.active))
+    return real.posix_spawnp(pid, file, actions, attributes, argv, envp);
   char path[2 * PST_PATH_MAX];
-  if (SearchLeads(file, path, sizeof path)) return posix_spawn(pid, path, actions, attributes, argv, envp);
-  return SpawnAround(file, argv, envp, [=](const char* program, char* const* words, char* const* env) {
-    return real.posix_spawnp(pid, program, actions, attributes, words, env);
-  });
+  if (SearchLeads(file, path, sizeof path))
+    return posix_spawn(pid, path, actions, attributes, argv, envp);
+  return SpawnAround(file, argv, envp,
+                     [=](const char* program, char* const* words, char* const* env) {
+                       return real.posix_spawnp(pid, program, actions, attributes, words, env);
+                     });
 }
 
 PST_EXPORT int pidfd_spawn(int* pidfd, const char* path, const posix_spawn_file_actions_t* actions,
-                           const posix_spawnattr_t* attributes, char* const* argv, char* const* envp) {
-  return SpawnAround(path, argv, envp, [=](const char* program, char* const* words, char* const* env) {
-    int err = real.pidfd_spawn(pidfd, program, actions, attributes, words, env);
-    if (err == 0) Fresh(*pidfd);
-    return err;
-  });
+                           const posix_spawnattr_t* attributes, char* const* argv,
+                           char* const* envp) {
+  return SpawnAround(path, argv, envp,
+                     [=](const char* program, char* const* words, char* const* env) {
+                       int err = real.pidfd_spawn(pidfd, program, actions, attributes, words, env);
+                       if (err == 0) Fresh(*pidfd);
+                       return err;
+                     });
 }
 
 PST_EXPORT int pidfd_spawnp(int* pidfd, const char* file, const posix_spawn_file_actions_t* actions,
-                            const posix_spawnattr_t* attributes, char* const* argv, char* const* envp) {
+                            const posix_spawnattr_t* attributes, char* const* argv,
+                            char* const* envp) {
   char path[2 * PST_PATH_MAX];
   if (SearchLeads(file, path, sizeof path))
     return pidfd_spawn(pidfd, path, actions, attributes, argv, envp);
-  return SpawnAround(file, argv, envp, [=](const char* program, char* const* words, char* const* env) {
-    int err = real.pidfd_spawnp(pidfd, program, actions, attributes, words, env);
-    if (err == 0) Fresh(*pidfd);
-    return err;
-  });
+  return SpawnAround(file, argv, envp,
+                     [=](const char* program, char* const* words, char* const* env) {
+                       int err = real.pidfd_spawnp(pidfd, program, actions, attributes, words, env);
+                       if (err == 0) Fresh(*pidfd);
+                       return err;
+                     });
 }
 
 PST_EXPORT int posix_spawn_file_actions_addopen(posix_spawn_file_actions_t* actions, int fd,

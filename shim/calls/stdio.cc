@@ -1,5 +1,6 @@
-// Streams. libc reads a stream's descriptor by calls inside libc that no hook sees, so a covered file
-// becomes real before libc gets it: always right, at the price of a materialisation for each fopen.
+// Streams. libc reads a stream's descriptor by calls inside libc that no hook sees, so a covered
+// file becomes real before libc gets it: always right, at the price of a materialisation for each
+// fopen.
 
 #include <fcntl.h>
 #include <stdio.h>
@@ -20,10 +21,17 @@ FILE* FailStream(int err) {
 int FlagsOf(const char* mode) {
   int flags;
   switch (*mode) {
-    case 'r': flags = O_RDONLY; break;
-    case 'w': flags = O_WRONLY | O_CREAT | O_TRUNC; break;
-    case 'a': flags = O_WRONLY | O_CREAT | O_APPEND; break;
-    default: return -1;
+    case 'r':
+      flags = O_RDONLY;
+      break;
+    case 'w':
+      flags = O_WRONLY | O_CREAT | O_TRUNC;
+      break;
+    case 'a':
+      flags = O_WRONLY | O_CREAT | O_APPEND;
+      break;
+    default:
+      return -1;
   }
   for (const char* at = mode + 1; *at != '\0' && *at != ','; ++at) {
     if (*at == '+') flags = (flags & ~O_ACCMODE) | O_RDWR;
@@ -60,7 +68,8 @@ int NumberOf(FILE* stream) {
   return fileno(stream);
 }
 
-// fdopen knows no ",ccs=": let fopen make the stream on the null device, and put the file onto its number.
+// fdopen knows no ",ccs=": let fopen make the stream on the null device, and put the file onto its
+// number.
 FILE* OpenConverted(int fd, const char* mode, int flags) {
   FILE* stream = real.fopen("/dev/null", mode);
   if (stream == nullptr) return nullptr;
@@ -78,7 +87,8 @@ FILE* OpenStream(const char* path, const char* mode) {
   if (flags < 0) return FailStream(EINVAL);
   int fd = OpenReal(path, flags);
   if (fd < 0) return nullptr;
-  FILE* stream = strstr(mode, ",ccs=") != nullptr ? OpenConverted(fd, mode, flags) : real.fdopen(fd, mode);
+  FILE* stream =
+      strstr(mode, ",ccs=") != nullptr ? OpenConverted(fd, mode, flags) : real.fdopen(fd, mode);
   if (stream == nullptr) {
     KeepErrno keep;
     close(fd);
@@ -86,8 +96,8 @@ FILE* OpenStream(const char* path, const char* mode) {
   return stream;
 }
 
-// libc's freopen takes a path, and our file has none that anybody may open: let it open the null device
-// in the stream's place and put the file onto that number.
+// libc's freopen takes a path, and our file has none that anybody may open: let it open the null
+// device in the stream's place and put the file onto that number.
 FILE* ReopenCovered(const char* path, const char* mode, FILE* stream) {
   int flags = FlagsOf(mode);
   int fd = flags < 0 ? PstFail(EINVAL) : OpenReal(path, flags);

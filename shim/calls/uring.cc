@@ -12,7 +12,8 @@ bool g_open_real;
 namespace {
 
 int IsUring(dl_phdr_info* object, size_t, void*) {
-  return object->dlpi_name != nullptr && strstr(object->dlpi_name, "/liburing.so") != nullptr ? 1 : 0;
+  return object->dlpi_name != nullptr && strstr(object->dlpi_name, "/liburing.so") != nullptr ? 1
+                                                                                              : 0;
 }
 
 }  // namespace

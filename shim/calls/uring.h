@@ -1,7 +1,7 @@
 #pragma once
 
-// io_uring reads behind every hook. A program that uses it gets real files from open on; it is known by the
-// library it has mapped, or by its io_uring_setup through syscall().
+// io_uring reads behind every hook. A program that uses it gets real files from open on; it is
+// known by the library it has mapped, or by its io_uring_setup through syscall().
 //
 // Thread safety: any thread.
 

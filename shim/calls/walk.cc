@@ -1,5 +1,5 @@
-// glob, ftw and nftw: libc's own call libc's opendir and stat inside. glob takes ours as arguments; the
-// tree walks are written here, for trees that may hold covered names.
+// glob, ftw and nftw: libc's own call libc's opendir and stat inside. glob takes ours as arguments;
+// the tree walks are written here, for trees that may hold covered names.
 
 #include <dirent.h>
 #include <fcntl.h>
@@ -59,7 +59,8 @@ class TreeWalk {
     device_ = st.st_dev;
     int result = Walk(len, 0, base_, st, type);
     // Instructions to the walk itself are no results.
-    return (flags_ & FTW_ACTIONRETVAL) != 0 && (result == FTW_SKIP_SUBTREE || result == FTW_SKIP_SIBLINGS)
+    return (flags_ & FTW_ACTIONRETVAL) != 0 &&
+                   (result == FTW_SKIP_SUBTREE || result == FTW_SKIP_SIBLINGS)
                ? 0
                : result;
   }
@@ -155,10 +156,12 @@ class TreeWalk {
 
 using namespace penstock;
 
-PST_EXPORT int glob(const char* pattern, int flags, int (*on_error)(const char*, int), glob_t* out) {
+PST_EXPORT int glob(const char* pattern, int flags, int (*on_error)(const char*, int),
+                    glob_t* out) {
   if (PST_LIKELY(!g_config.active) || (flags & GLOB_ALTDIRFUNC) != 0)
     return real.glob(pattern, flags, on_error, out);
-  GlobFunctions saved = {out->gl_closedir, out->gl_readdir, out->gl_opendir, out->gl_lstat, out->gl_stat};
+  GlobFunctions saved = {out->gl_closedir, out->gl_readdir, out->gl_opendir, out->gl_lstat,
+                         out->gl_stat};
   out->gl_closedir = GlobClosedir;
   out->gl_readdir = GlobReaddir;
   out->gl_opendir = GlobOpendir;

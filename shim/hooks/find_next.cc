@@ -62,12 +62,23 @@ bool ReadTables(const dl_phdr_info& object, Tables* out) {
   for (; dynamic->d_tag != DT_NULL; ++dynamic) {
     ElfW(Addr) value = dynamic->d_un.d_ptr;
     switch (dynamic->d_tag) {
-      case DT_SYMTAB: out->symbols = Place<ElfW(Sym)>(object.dlpi_addr, value); break;
-      case DT_STRTAB: out->strings = Place<char>(object.dlpi_addr, value); break;
-      case DT_VERSYM: out->versions = Place<uint16_t>(object.dlpi_addr, value); break;
-      case DT_GNU_HASH: out->gnu_hash = Place<uint32_t>(object.dlpi_addr, value); break;
-      case DT_HASH: out->sysv_hash = Place<uint32_t>(object.dlpi_addr, value); break;
-      default: break;
+      case DT_SYMTAB:
+        out->symbols = Place<ElfW(Sym)>(object.dlpi_addr, value);
+        break;
+      case DT_STRTAB:
+        out->strings = Place<char>(object.dlpi_addr, value);
+        break;
+      case DT_VERSYM:
+        out->versions = Place<uint16_t>(object.dlpi_addr, value);
+        break;
+      case DT_GNU_HASH:
+        out->gnu_hash = Place<uint32_t>(object.dlpi_addr, value);
+        break;
+      case DT_HASH:
+        out->sysv_hash = Place<uint32_t>(object.dlpi_addr, value);
+        break;
+      default:
+        break;
     }
   }
   return out->symbols != nullptr && out->strings != nullptr;
@@ -77,7 +88,7 @@ bool Matches(const Tables& tables, uint32_t index, const char* name) {
   const ElfW(Sym)& symbol = tables.symbols[index];
   unsigned type = symbol.st_info & 0xf, binding = symbol.st_info >> 4;
   if (symbol.st_shndx == SHN_UNDEF || symbol.st_value == 0) return false;
-  if (type != STT_FUNC && type != STT_NOTYPE) return false;
+  if (type != STT_FUNC && type != STT_OBJECT && type != STT_NOTYPE) return false;
   if (binding != STB_GLOBAL && binding != STB_WEAK) return false;
   if (tables.versions != nullptr && (tables.versions[index] & kHiddenVersion) != 0) return false;
   return strcmp(tables.strings + symbol.st_name, name) == 0;

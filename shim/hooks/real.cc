@@ -22,13 +22,13 @@ R Missing() {
 
 // The stub behind each pointer before its first use. The pointer is stored once it is known; two
 // threads may both do so, with the same value.
-#define PST_RESOLVER(ret, name, params, args)                                             \
-  ret Resolve_##name params {                                                             \
-    using Fixed = ret(*) params;                                                          \
-    auto* next = reinterpret_cast<decltype(Real::name)>(FindNext(#name));                 \
-    if (next == nullptr) return Missing<ret>();                                           \
-    __atomic_store_n(&real.name, next, __ATOMIC_RELAXED);                                 \
-    return reinterpret_cast<Fixed>(next) args;                                            \
+#define PST_RESOLVER(ret, name, params, args)                             \
+  ret Resolve_##name params {                                             \
+    using Fixed = ret(*) params;                                          \
+    auto* next = reinterpret_cast<decltype(Real::name)>(FindNext(#name)); \
+    if (next == nullptr) return Missing<ret>();                           \
+    __atomic_store_n(&real.name, next, __ATOMIC_RELAXED);                 \
+    return reinterpret_cast<Fixed>(next) args;                            \
   }
 #define PST_CALL(ret, name, params, args, family, how) PST_RESOLVER(ret, name, params, args)
 #define PST_CALL_VA(ret, name, declared, params, args, family, how) \
@@ -42,7 +42,8 @@ R Missing() {
 #pragma GCC diagnostic ignored "-Wcast-function-type"
 Real real = {
 #define PST_CALL(ret, name, params, args, family, how) .name = Resolve_##name,
-// A variadic function takes its fixed arguments where the stub expects them, on every ABI we build for.
+// A variadic function takes its fixed arguments where the stub expects them, on every ABI we build
+// for.
 #define PST_CALL_VA(ret, name, declared, params, args, family, how) \
   .name = reinterpret_cast<ret(*) declared>(Resolve_##name),
 #define PST_NEXT(ret, name, params, args) .name = Resolve_##name,
@@ -51,9 +52,9 @@ Real real = {
 #pragma GCC diagnostic pop
 
 void RealInit() {
-#define PST_EAGER(name)                                                                   \
-  if (void* next = FindNext(#name))                                                       \
-    __atomic_store_n(&real.name, reinterpret_cast<decltype(Real::name)>(next), __ATOMIC_RELAXED)
+#define PST_EAGER(name)             \
+  if (void* next = FindNext(#name)) \
+  __atomic_store_n(&real.name, reinterpret_cast<decltype(Real::name)>(next), __ATOMIC_RELAXED)
   PST_EAGER(open);
   PST_EAGER(openat);
   PST_EAGER(read);
@@ -64,7 +65,22 @@ void RealInit() {
   PST_EAGER(fcntl);
   PST_EAGER(fork);
   PST_EAGER(execve);
+  // These leave by a jump that keeps the return address, which the stub may not do in every build.
+  PST_EAGER(vfork);
+  PST_EAGER(dlopen);
 #undef PST_EAGER
+}
+
+void RealResolveAll() {
+  static bool done;
+  if (__atomic_exchange_n(&done, true, __ATOMIC_RELAXED)) return;
+#define PST_CALL(ret, name, params, args, family, how)                                           \
+  if (void* next = FindNext(#name))                                                              \
+    __atomic_store_n(&real.name, reinterpret_cast<decltype(Real::name)>(next), __ATOMIC_RELAXED);
+#define PST_CALL_VA(ret, name, declared, params, args, family, how) \
+  PST_CALL(ret, name, params, args, family, how)
+#define PST_NEXT(ret, name, params, args) PST_CALL(ret, name, params, args, , )
+#include "shim/hooks/hooks.def"
 }
 
 }  // namespace penstock

@@ -4,13 +4,13 @@
 // definition of its name after this library in the program's search order (libc's, or that of
 // another preloaded library).
 //
-// Use: penstock::real.read(fd, buffer, count). An indirect call and nothing else: each pointer starts
-// at a stub that looks the name up, replaces the pointer and goes on to the function.
-// Thread safety: all of it may be used at any time, by any thread, also before our constructor has
-// run, while an allocator initialises and in the child of vfork. The look-up reads the loaded
-// objects' symbol tables itself: unlike dlsym it allocates nothing and does not touch dlerror().
-// RealInit() resolves what signal handlers may call, so that no look-up runs in one.
-// Errors: a name that no object has (another libc) gives ENOSYS and -1 or a null pointer.
+// Use: penstock::real.read(fd, buffer, count). An indirect call and nothing else: each pointer
+// starts at a stub that looks the name up, replaces the pointer and goes on to the function. Thread
+// safety: all of it may be used at any time, by any thread, also before our constructor has run,
+// while an allocator initialises and in the child of vfork. The look-up reads the loaded objects'
+// symbol tables itself: unlike dlsym it allocates nothing and does not touch dlerror(). RealInit()
+// resolves what signal handlers may call, so that no look-up runs in one. Errors: a name that no
+// object has (another libc) gives ENOSYS and -1 or a null pointer.
 
 #include <aio.h>
 #include <dirent.h>
@@ -57,6 +57,10 @@ extern __attribute__((visibility("hidden"))) Real real;
 
 // Resolves the async-signal-safe functions. Called by the constructor.
 __attribute__((visibility("hidden"))) void RealInit();
+
+// Resolves every name, once. Before the fork of a program with threads: another thread may hold the
+// loader's lock at that moment, and the child must never look a name up.
+__attribute__((visibility("hidden"))) void RealResolveAll();
 
 // The next definition of `name` after this library, or null.
 __attribute__((visibility("hidden"))) void* FindNext(const char* name);
