@@ -11,7 +11,6 @@ namespace penstock::cache {
 
 TaskQueue::TaskQueue() : event_fd_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {
   if (event_fd_ < 0) std::abort();  // a sidecar that cannot be woken cannot work
-  shared_.set_capacity(kCapacity);
 }
 
 TaskQueue::~TaskQueue() { close(event_fd_); }
@@ -22,9 +21,15 @@ void TaskQueue::Push(Loop::Task task) {
     if (own_.size() == 1) Wake();
     return;
   }
-  shared_.push(std::move(task));
-  // One write announces everything that is pushed until the loop has seen it.
-  if (!announced_.exchange(true, std::memory_order_acq_rel)) Wake();
+  bool announce = false;
+  {
+    std::unique_lock lock(mutex_);
+    room_.wait(lock, [this] { return shared_.size() < kCapacity; });
+    shared_.push_back(std::move(task));
+    // One write announces everything that is pushed until the loop has taken it.
+    announce = !std::exchange(announced_, true);
+  }
+  if (announce) Wake();
 }
 
 void TaskQueue::Wake() {
@@ -39,19 +44,23 @@ void TaskQueue::DrainEvent() {
 }
 
 bool TaskQueue::RunSome() {
-  // An exchange, not a store: it takes over what the announcing threads pushed before.
-  (void)announced_.exchange(false, std::memory_order_acq_rel);
+  bool was_full = false;
+  {
+    const std::lock_guard lock(mutex_);
+    taken_.swap(shared_);
+    announced_ = false;
+    was_full = taken_.size() >= kCapacity;
+  }
+  if (was_full) room_.notify_all();
+  for (Loop::Task& task : taken_) task();
+  taken_.clear();
   // Only what is there now: a task that posts again must not starve the descriptors.
-  std::ptrdiff_t count = shared_.size();
-  Loop::Task task;
-  while (count-- > 0 && shared_.try_pop(task)) task();
-  std::size_t own = own_.size();
-  while (own-- > 0) {
-    task = std::move(own_.front());
+  for (std::size_t own = own_.size(); own > 0; --own) {
+    Loop::Task task = std::move(own_.front());
     own_.pop_front();
     task();
   }
-  return !own_.empty() || !shared_.empty();
+  return !own_.empty();
 }
 
 }  // namespace penstock::cache

@@ -6,12 +6,13 @@
 // Thread safety: Push() and Wake() from any thread, the rest on the loop's thread.
 #pragma once
 
-#include <tbb/concurrent_queue.h>
-
 #include <atomic>
+#include <condition_variable>
 #include <cstddef>
 #include <deque>
+#include <mutex>
 #include <thread>
+#include <vector>
 
 #include "cache/base/loop.h"
 
@@ -19,7 +20,7 @@ namespace penstock::cache {
 
 class TaskQueue {
  public:
-  static constexpr std::ptrdiff_t kCapacity = 65'536;
+  static constexpr std::size_t kCapacity = 65'536;
 
   TaskQueue();
   ~TaskQueue();
@@ -41,8 +42,11 @@ class TaskQueue {
 
   int event_fd_ = -1;
   std::atomic<std::thread::id> owner_{};
-  std::atomic<bool> announced_{false};
-  tbb::concurrent_bounded_queue<Loop::Task> shared_;
+  std::mutex mutex_;
+  std::condition_variable room_;
+  std::vector<Loop::Task> shared_;             // guarded by mutex_
+  bool announced_ = false;                     // guarded by mutex_: the loop knows or will be told
+  std::vector<Loop::Task> taken_;              // what RunSome() works on
   std::deque<Loop::Task> own_;
 };
 

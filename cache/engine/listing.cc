@@ -8,6 +8,13 @@
 
 #include "shim/abi/abi.h"
 
+#if defined(__SANITIZE_THREAD__)
+// As in origin_calls.cc: TBB's own library is not instrumented.
+extern "C" __attribute__((weak)) const char* __tsan_default_suppressions() {
+  return "race:tbb::detail\ncalled_from_lib:libtbb.so\n";
+}
+#endif
+
 namespace penstock::cache {
 namespace {
 

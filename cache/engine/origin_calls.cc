@@ -2,10 +2,18 @@
 
 #include <tbb/parallel_for.h>
 
+#include <algorithm>
 #include <utility>
 
 #include "cache/base/loop.h"
 #include "transport/base/crc32c.h"
+
+#if defined(__SANITIZE_THREAD__)
+// The library of TBB is not instrumented, so ThreadSanitizer does not see how it hands work over.
+extern "C" __attribute__((weak)) const char* __tsan_default_suppressions() {
+  return "race:tbb::detail\ncalled_from_lib:libtbb.so\n";
+}
+#endif
 
 namespace penstock::cache {
 namespace {
@@ -33,7 +41,10 @@ std::uint64_t ReadCall::BytesToCheck() const {
 }
 
 OriginCalls::OriginCalls(Loop* loop, unsigned cpus)
-    : loop_(loop), inbox_(std::make_shared<Inbox>()), workers_(static_cast<int>(cpus > 0 ? cpus : 1), 0) {
+    : loop_(loop),
+      inbox_(std::make_shared<Inbox>()),
+      // One of the processors is the core thread's.
+      workers_(static_cast<int>(std::max(cpus, 2u)), 1) {
   inbox_->owner = this;
 }
 

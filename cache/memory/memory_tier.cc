@@ -159,8 +159,11 @@ MemoryTier::Acquired MemoryTier::RecycleGeneral(bool force, std::uint32_t* numbe
   const std::uint32_t large = Front(kMain);
   bool use_small = small != kNone &&
                    (large == kNone || Count(kProbation) > std::max(1u, GeneralCount() / 10));
-  // What was published a moment ago has a reader that has not copied it yet.
-  if (use_small && large != kNone && MonotonicNs() - segments_[small].closed_ns < kYoungNs &&
+  // What was published a moment ago has a reader that has not copied it yet: where the queue is so short
+  // that this is all of it, an older segment goes. (A longer queue protects it, and a scan, however
+  // fast, must not reach the main queue.)
+  if (use_small && large != kNone && Count(kProbation) <= 2 &&
+      MonotonicNs() - segments_[small].closed_ns < kYoungNs &&
       segments_[large].closed_ns < segments_[small].closed_ns) {
     use_small = false;
   }
