@@ -14,6 +14,15 @@
 namespace penstock {
 namespace {
 
+// "." and "..", the next page, the end; and libc's own streams.
+__attribute__((noinline)) struct dirent* NextRarely(DIR* dir, Stream* stream) {
+  if (stream == nullptr) return real.readdir(dir);
+  int err = 0;
+  auto* entry = reinterpret_cast<struct dirent*>(PstStreamNextSlow(stream, &err));
+  if (err != 0) errno = err;
+  return entry;
+}
+
 DIR* Shown(Stream* stream, int err) {
   if (PST_LIKELY(stream != nullptr)) return reinterpret_cast<DIR*>(stream);
   errno = err;
@@ -187,11 +196,11 @@ PST_EXPORT DIR* fdopendir(int fd) {
 
 PST_EXPORT struct dirent* readdir(DIR* dir) {
   Stream* stream = PstStreamOf(dir);
-  if (PST_UNLIKELY(stream == nullptr)) return real.readdir(dir);
-  int err = 0;
-  auto* entry = reinterpret_cast<struct dirent*>(PstStreamNext(stream, &err));
-  if (PST_UNLIKELY(err != 0)) errno = err;
-  return entry;
+  if (PST_LIKELY(stream != nullptr) && PST_LIKELY(stream->position >= 2)) {
+    struct dirent64* entry = PstStreamFromPage(stream);
+    if (PST_LIKELY(entry != nullptr)) return reinterpret_cast<struct dirent*>(entry);
+  }
+  return NextRarely(dir, stream);
 }
 
 PST_EXPORT int readdir_r(DIR* dir, struct dirent* entry, struct dirent** result) {

@@ -29,6 +29,7 @@ namespace {
 
 constexpr int64_t kMs = 1'000'000;
 constexpr int64_t kHandshakeNs = 5'000 * kMs;   // an accepted client is answered within this
+constexpr int64_t kQuickHandshakeNs = 2'000 * kMs;
 constexpr int64_t kQuietNs = 1'000 * kMs;       // after a wait in vain: EIO at once for so long
 constexpr int64_t kFirstBackoffNs = 5 * kMs;
 constexpr int64_t kLastBackoffNs = 250 * kMs;
@@ -211,7 +212,8 @@ int TryJoin(int64_t deadline_ns) {
   if (socket < 0) return (int)-socket;
   PstFdForget((int)socket);
   int64_t until = PstMonotonicNs() + kHandshakeNs;
-  if (until > deadline_ns + 100 * kMs) until = deadline_ns + 100 * kMs;
+  // Somebody accepted: even a quick look waits for his answer.
+  if (until > deadline_ns + kQuickHandshakeNs) until = deadline_ns + kQuickHandshakeNs;
   long err = SendHello((int)socket);
   if (err >= 0) err = ReceiveWelcome((int)socket, until, &received);
   if (err < 0) {

@@ -9,6 +9,7 @@
 #include "shim/core/materialize.h"
 #include "shim/core/names.h"
 #include "shim/core/raw.h"
+#include "shim/core/run_cache.h"
 #include "shim/core/serve.h"
 #include "shim/core/slots.h"
 
@@ -124,6 +125,7 @@ int PstOpenRoute(const Route& route, int flags, mode_t) {
   FdEntry entry;
   FillEntry(route, attr, flags, &entry);
   entry.kind = kFdFile;
+  RunPrefetch(entry);
   bool cloexec = (flags & O_CLOEXEC) != 0;
   int fd = PstReserve(route.view, &entry, cloexec);
   if (PST_UNLIKELY(fd == -ENOSPC)) return OpenMaterialized(route, &entry, cloexec);

@@ -23,34 +23,8 @@ constexpr uint64_t kStride = 2 * PST_RANGE_BYTES;  // a page of a listing, and t
 constexpr uint32_t kMaxStreams = 4096;
 constexpr int kListTries = 8;
 
-constexpr uint32_t kNameMax = 255;
-
 }  // namespace
 
-// Positions (telldir): 0 ".", 1 "..", then 2 + the entry's number over all pages.
-struct Stream {
-  uint32_t used;
-  uint32_t next_free;        // in the free list, + 1
-  int32_t fd;                // -1 until dirfd asks
-  uint32_t virtual_dir;      // entries are the way to mounts
-  uint64_t position;
-  uint64_t page_first;       // number of the first entry of the page in hand
-  uint64_t listing_id;       // 0: none yet
-  uint32_t page;             // in hand
-  uint32_t pages;
-  uint32_t page_bytes;       // 0: none in hand
-  uint32_t at;               // of the next entry in the page
-  uint64_t total;
-  uint64_t ino;
-  pst_key128 id;
-  uint32_t ns;
-  uint32_t mount;
-  uint32_t path_len;
-  uint32_t reserved;
-  struct dirent64 entry;
-  char path[PST_PATH_MAX];   // relative to the mount; absolute for a virtual directory
-  alignas(64) unsigned char bytes[PST_RANGE_BYTES];
-};
 static_assert(sizeof(Stream) <= kStride);
 
 namespace {
@@ -98,6 +72,16 @@ void Free(Stream* stream) {
     __atomic_store_n(&stream->next_free, (uint32_t)head, __ATOMIC_RELAXED);
     next = ((head >> 32) + 1) << 32 | (number + 1);
   } while (!__atomic_compare_exchange_n(&g_free, &head, next, true, __ATOMIC_RELEASE, __ATOMIC_RELAXED));
+}
+
+// The next entry of the page in hand, or null with *err: 0 the page is used up, EIO it is not sound.
+struct dirent64* FromPage(Stream* stream, int* err) {
+  *err = 0;
+  uint32_t at = stream->at, limit = stream->page_bytes;
+  if (limit > PST_RANGE_BYTES || at + sizeof(pst_listing_entry) > limit) return nullptr;
+  struct dirent64* entry = PstStreamFromPage(stream);
+  if (entry == nullptr) *err = EIO;
+  return entry;
 }
 
 // Checks a page that lies in the stream's own memory. `bytes` were copied.
@@ -214,7 +198,7 @@ PST_COLD int StartOver(Stream* stream, uint64_t entry_number) {
 void FillEntry(Stream* stream, uint64_t ino, unsigned char type, const char* name, uint32_t len) {
   struct dirent64* entry = &stream->entry;
   entry->d_ino = ino;
-  entry->d_off = (off64_t)stream->position;
+  entry->d_off = (off_t)stream->position;
   entry->d_reclen = (unsigned short)((offsetof(struct dirent64, d_name) + len + 1 + 7) & ~7u);
   entry->d_type = type;
   memcpy(entry->d_name, name, len);
@@ -226,43 +210,6 @@ struct dirent64* Dots(Stream* stream) {
   ++stream->position;
   FillEntry(stream, stream->ino, DT_DIR, "..", first ? 1 : 2);
   return &stream->entry;
-}
-
-// Copies a name of at most 255 bytes and its NUL: the source has room behind it in the stream's own memory.
-PST_INLINE void CopyName(char* to, const unsigned char* from, uint32_t len) {
-  static_assert(sizeof(dirent64::d_name) >= 256);
-  uint32_t i = 0;
-  do {
-    memcpy(to + i, from + i, 16);
-    i += 16;
-  } while (i < len && i <= 224);
-  if (PST_UNLIKELY(i < len)) memcpy(to + i, from + i, len - i);
-  to[len] = 0;
-}
-
-// The next entry of the page in hand, or null with *err: 0 the page is used up, EIO it is not sound.
-PST_INLINE struct dirent64* FromPage(Stream* stream, int* err) {
-  uint32_t at = stream->at, limit = stream->page_bytes;
-  *err = 0;
-  if (limit > PST_RANGE_BYTES || at + sizeof(pst_listing_entry) > limit) return nullptr;
-  const unsigned char* record = stream->bytes + at;
-  uint64_t ino;
-  uint16_t record_bytes, name_len;
-  memcpy(&ino, record, 8);
-  memcpy(&record_bytes, record + 8, 2);
-  memcpy(&name_len, record + 10, 2);
-  *err = EIO;
-  if (PST_UNLIKELY(name_len == 0 || name_len > kNameMax)) return nullptr;
-  if (PST_UNLIKELY(record_bytes < PST_LISTING_ENTRY_BYTES(name_len) || record_bytes > limit - at))
-    return nullptr;
-  struct dirent64* entry = &stream->entry;
-  stream->at = at + record_bytes;
-  entry->d_ino = ino;
-  entry->d_off = (off64_t)++stream->position;
-  entry->d_reclen = (unsigned short)((offsetof(struct dirent64, d_name) + name_len + 1 + 7) & ~7u);
-  entry->d_type = record[12] == PST_KIND_DIRECTORY ? DT_DIR : DT_REG;
-  CopyName(entry->d_name, record + 13, name_len);
-  return entry;
 }
 
 PST_COLD struct dirent64* NextPage(Stream* stream, int* err) {
@@ -319,7 +266,7 @@ PST_COLD struct dirent64* NextVirtual(Stream* stream) {
       seen = earlier.len >= base + 1 + len && memcmp(earlier.path, prefix.path, base + 1 + len) == 0 &&
              (earlier.path[base + 1 + len] == 0 || earlier.path[base + 1 + len] == '/');
     }
-    if (seen || len == 0 || len > kNameMax) continue;
+    if (seen || len == 0 || len > kStreamNameMax) continue;
     FillEntry(stream, stream->ino + number + 1, DT_DIR, name, len);
     return &stream->entry;
   }
@@ -405,17 +352,17 @@ Stream* PstStreamOpenVirtual(const char* path, int* err) {
   return stream;
 }
 
-struct dirent64* PstStreamNext(Stream* stream, int* err) {
-  if (PST_UNLIKELY(stream->position < 2)) return Dots(stream);
+PST_COLD struct dirent64* PstStreamNextSlow(Stream* stream, int* err) {
+  if (stream->position < 2) return Dots(stream);
   int failed;
   struct dirent64* entry = FromPage(stream, &failed);
-  if (PST_LIKELY(entry != nullptr)) return entry;
+  if (entry != nullptr) return entry;
   if (stream->virtual_dir != 0) return NextVirtual(stream);
-  if (PST_UNLIKELY(failed != 0)) {
+  if (failed != 0) {
     *err = failed;
     return nullptr;
   }
-  if (PST_LIKELY(stream->page_bytes != 0 && stream->page + 1 >= stream->pages)) return nullptr;
+  if (stream->page_bytes != 0 && stream->page + 1 >= stream->pages) return nullptr;
   return NextPage(stream, err);
 }
 

@@ -71,8 +71,8 @@ int main(int argc, char** argv) {
   usleep(200000);
   WhileDead(fd, want);
   CHECK(system(restart) == 0);
-  sleep(2);
   struct stat info;
+  for (int i = 0; i < 100 && stat((g_covered + "/many/file-1-n").c_str(), &info) != 0; ++i) usleep(200000);
   CHECK(stat((g_covered + "/many/file-1-n").c_str(), &info) == 0 && info.st_size == 2);
   CHECK(ReadAll(fd) == want, "a file that was open before");
   CHECK(read(fd, head, sizeof head) == sizeof head && memcmp(head, want.data() + 1000, sizeof head) == 0,
