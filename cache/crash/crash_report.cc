@@ -91,12 +91,18 @@ class Report {
 
 const char* SignalName(int signal) {
   switch (signal) {
-    case SIGSEGV: return "SIGSEGV";
-    case SIGBUS: return "SIGBUS";
-    case SIGILL: return "SIGILL";
-    case SIGFPE: return "SIGFPE";
-    case SIGABRT: return "SIGABRT";
-    default: return "signal";
+    case SIGSEGV:
+      return "SIGSEGV";
+    case SIGBUS:
+      return "SIGBUS";
+    case SIGILL:
+      return "SIGILL";
+    case SIGFPE:
+      return "SIGFPE";
+    case SIGABRT:
+      return "SIGABRT";
+    default:
+      return "signal";
   }
 }
 
@@ -107,23 +113,39 @@ void WriteHead(Report& report, int signal, const siginfo_t* info) {
   ::prctl(PR_GET_NAME, thread);
   timespec now{};
   ::clock_gettime(CLOCK_REALTIME, &now);
-  report.Text("*** ").Text(g_version).Text(" crashed: ").Text(SignalName(signal)).Text(" (")
-      .Number(static_cast<std::uint64_t>(signal)).Text(")");
+  report.Text("*** ")
+      .Text(g_version)
+      .Text(" crashed: ")
+      .Text(SignalName(signal))
+      .Text(" (")
+      .Number(static_cast<std::uint64_t>(signal))
+      .Text(")");
   if (info->si_code > 0 && signal != SIGABRT)
     report.Text(" at address ").Hex(reinterpret_cast<std::uintptr_t>(info->si_addr));
   else
     report.Text(" sent by process ").Number(static_cast<std::uint64_t>(info->si_pid));
   report.Line();
-  report.Text("time ").Number(static_cast<std::uint64_t>(now.tv_sec)).Text(" process ")
-      .Number(static_cast<std::uint64_t>(::getpid())).Text(" thread ")
-      .Number(static_cast<std::uint64_t>(ThreadId())).Text(" (").Text(thread).Text(")").Line();
+  report.Text("time ")
+      .Number(static_cast<std::uint64_t>(now.tv_sec))
+      .Text(" process ")
+      .Number(static_cast<std::uint64_t>(::getpid()))
+      .Text(" thread ")
+      .Number(static_cast<std::uint64_t>(ThreadId()))
+      .Text(" (")
+      .Text(thread)
+      .Text(")")
+      .Line();
   if (const Module* program = g_modules.Program()) {
-    report.Text("program ").Text(program->path).Text(" build id ")
-        .Bytes(program->build_id, program->build_id_bytes).Line();
+    report.Text("program ")
+        .Text(program->path)
+        .Text(" build id ")
+        .Bytes(program->build_id, program->build_id_bytes)
+        .Line();
   }
 }
 
-// Goes up the stack of the interrupted code; `names` decides whether libunwind's symbols are asked for.
+// Goes up the stack of the interrupted code; `names` decides whether libunwind's symbols are asked
+// for.
 void WriteStack(Report& report, ucontext_t* context, bool names) {
   unw_cursor_t cursor;
   if (unw_init_local2(&cursor, context, UNW_INIT_SIGNAL_FRAME) != 0) {
@@ -138,8 +160,10 @@ void WriteStack(Report& report, ucontext_t* context, bool names) {
       char name[256];
       unw_word_t offset = 0;
       const int rc = unw_get_proc_name(&cursor, name, sizeof name, &offset);
-      if (rc == 0 || rc == -UNW_ENOMEM) report.Text(" ").Text(name).Text("+").Hex(offset);
-      else report.Text(" ?");
+      if (rc == 0 || rc == -UNW_ENOMEM)
+        report.Text(" ").Text(name).Text("+").Hex(offset);
+      else
+        report.Text(" ?");
     }
     if (const Module* module = g_modules.Find(pc))
       report.Text(" in ").Text(module->path).Text("+").Hex(pc - module->to_file);
@@ -164,7 +188,7 @@ int OpenFile() {
 }
 
 [[noreturn]] void EndBy(int signal) {
-  struct sigaction action {};
+  struct sigaction action{};
   action.sa_handler = SIG_DFL;
   (void)::sigaction(signal, &action, nullptr);
   sigset_t only;
@@ -176,7 +200,7 @@ int OpenFile() {
 }
 
 void EndIfThisHangs() {
-  struct sigaction action {};
+  struct sigaction action{};
   action.sa_handler = SIG_DFL;
   (void)::sigaction(SIGALRM, &action, nullptr);
   sigset_t only;
@@ -267,7 +291,7 @@ Result<void> InstallCrashReport(const CrashReportConfig& config) {
   WarmUnwinder();
   UseAlternateStack();
   for (int signal : kSignals) {
-    struct sigaction action {};
+    struct sigaction action{};
     action.sa_sigaction = OnCrash;
     action.sa_flags = SA_SIGINFO | SA_ONSTACK;
     sigemptyset(&action.sa_mask);

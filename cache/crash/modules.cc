@@ -17,7 +17,8 @@ void ReadBuildId(const dl_phdr_info& info, const ElfW(Phdr) & notes, Module* mod
     ElfW(Nhdr) note;
     std::memcpy(&note, at, sizeof note);
     const char* name = at + sizeof note;
-    const std::size_t name_bytes = (note.n_namesz + 3u) & ~3u, desc_bytes = (note.n_descsz + 3u) & ~3u;
+    const std::size_t name_bytes = (note.n_namesz + 3u) & ~3u,
+                      desc_bytes = (note.n_descsz + 3u) & ~3u;
     if (name_bytes + desc_bytes > static_cast<std::size_t>(end - name)) return;
     if (note.n_type == NT_GNU_BUILD_ID && note.n_namesz == 4 && std::memcmp(name, "GNU", 4) == 0) {
       module->build_id_bytes = std::min<std::size_t>(note.n_descsz, kMaxBuildId);
@@ -40,7 +41,8 @@ struct ModuleVisitor {
     Module module;
     for (unsigned i = 0; i < info->dlpi_phnum; i++) {
       const ElfW(Phdr)& segment = info->dlpi_phdr[i];
-      if (segment.p_type == PT_NOTE && module.build_id_bytes == 0) ReadBuildId(*info, segment, &module);
+      if (segment.p_type == PT_NOTE && module.build_id_bytes == 0)
+        ReadBuildId(*info, segment, &module);
       if (segment.p_type != PT_LOAD || (segment.p_flags & PF_X) == 0 || module.end != 0) continue;
       module.start = info->dlpi_addr + segment.p_vaddr;
       module.end = module.start + segment.p_memsz;

@@ -1,5 +1,5 @@
-// The loaded modules as they were when the snapshot was taken: for a signal handler, which may not ask
-// the dynamic linker.
+// The loaded modules as they were when the snapshot was taken: for a signal handler, which may not
+// ask the dynamic linker.
 //
 // Thread safety: Take() by one thread at a time; Find() from signal handlers.
 #pragma once
@@ -13,8 +13,8 @@ inline constexpr std::size_t kMaxModules = 128;
 inline constexpr std::size_t kMaxBuildId = 32;
 
 struct Module {
-  std::uintptr_t start = 0, end = 0;       // executable segment
-  std::uintptr_t to_file = 0;              // address - to_file = offset in the file
+  std::uintptr_t start = 0, end = 0;  // executable segment
+  std::uintptr_t to_file = 0;         // address - to_file = offset in the file
   char path[256] = {};
   unsigned char build_id[kMaxBuildId] = {};
   std::size_t build_id_bytes = 0;

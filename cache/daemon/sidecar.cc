@@ -181,6 +181,7 @@ bool Sidecar::MakeEngineParts(StartProblem* problem) {
   ObjectStoreConfig objects;
   objects.dir = config_.cache.dirs[0];
   objects.max_bytes = config_.cache.nvme_bytes;
+  for (const auto& one : origins_) objects.origins.push_back(one->Describe());
   auto store = MakeObjectStore(loop_.get(), objects);
   if (!store) {
     problem->lines.push_back(

@@ -19,7 +19,7 @@ inline void Add(Checks& to, const char* name, Verdict verdict, std::string findi
 }
 
 // checks_kernel.cc
-void CheckKernel(Checks& to);        // version, architecture
+void CheckKernel(Checks& to);  // version, architecture
 void CheckIoUring(Checks& to);
 void CheckMemfd(Checks& to);
 void CheckHugePages(Checks& to);

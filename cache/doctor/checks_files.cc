@@ -26,12 +26,18 @@ struct FileSystem {
   bool remote;
 };
 constexpr FileSystem kFileSystems[] = {
-    {EXT4_SUPER_MAGIC, "ext4", false},   {XFS_SUPER_MAGIC, "xfs", false},
-    {BTRFS_SUPER_MAGIC, "btrfs", false}, {TMPFS_MAGIC, "tmpfs", false},
-    {OVERLAYFS_SUPER_MAGIC, "overlayfs", false}, {NFS_SUPER_MAGIC, "nfs", true},
-    {0x01021997, "9p", true},            {0x65735546, "fuse", true},
-    {0xff534d42, "cifs", true},          {0x2fc12fc1, "zfs", false},
-    {0xf2f52010, "f2fs", false},         {0x6a656a63, "virtiofs", true},
+    {EXT4_SUPER_MAGIC, "ext4", false},
+    {XFS_SUPER_MAGIC, "xfs", false},
+    {BTRFS_SUPER_MAGIC, "btrfs", false},
+    {TMPFS_MAGIC, "tmpfs", false},
+    {OVERLAYFS_SUPER_MAGIC, "overlayfs", false},
+    {NFS_SUPER_MAGIC, "nfs", true},
+    {0x01021997, "9p", true},
+    {0x65735546, "fuse", true},
+    {0xff534d42, "cifs", true},
+    {0x2fc12fc1, "zfs", false},
+    {0xf2f52010, "f2fs", false},
+    {0x6a656a63, "virtiofs", true},
 };
 
 std::string ParentOf(const std::string& path) {
@@ -48,8 +54,10 @@ int TryWrite(const std::string& dir, bool direct) {
   if (direct) {
     const Fd again(::open(name.c_str(), O_RDWR | O_DIRECT | O_CLOEXEC));
     void* block = nullptr;
-    if (!again.valid()) failed = errno;
-    else if (::posix_memalign(&block, 4096, 4096) != 0) failed = ENOMEM;
+    if (!again.valid())
+      failed = errno;
+    else if (::posix_memalign(&block, 4096, 4096) != 0)
+      failed = ENOMEM;
     else {
       std::memset(block, 0, 4096);
       if (::pwrite(again.get(), block, 4096, 0) != 4096) failed = errno;
@@ -68,7 +76,8 @@ void CheckSocketFolder(Checks& to, const DoctorConfig& config) {
   constexpr std::size_t kLongest = sizeof(sockaddr_un::sun_path) - 1;
   if (config.socket.size() > kLongest) {
     Add(to, "socket-folder", Verdict::kFail,
-        fmt::format("sidecar.socket is {} bytes long, {} are possible", config.socket.size(), kLongest),
+        fmt::format("sidecar.socket is {} bytes long, {} are possible", config.socket.size(),
+                    kLongest),
         "choose a shorter path, such as /run/penstock/job.sock");
     return;
   }
@@ -84,7 +93,8 @@ void CheckSocketFolder(Checks& to, const DoctorConfig& config) {
     const bool there = ::stat(config.socket.c_str(), &socket) == 0;
     // A program's container may have the folder read-only; the sidecar's may not.
     Add(to, "socket-folder", there ? Verdict::kWarn : Verdict::kFail,
-        fmt::format("{} cannot be written by uid {}: {}", folder, ::geteuid(), std::strerror(failed)),
+        fmt::format("{} cannot be written by uid {}: {}", folder, ::geteuid(),
+                    std::strerror(failed)),
         "fine for a program's container; the sidecar must be able to make files there");
     return;
   }
@@ -108,7 +118,7 @@ void CheckCacheDir(Checks& to, const std::string& dir, const DoctorConfig& confi
         "give it to the sidecar's user: until then files that programs map live in memory");
     return;
   }
-  struct statfs fs {};
+  struct statfs fs{};
   (void)::statfs(at.c_str(), &fs);
   const FileSystem* type = std::find_if(std::begin(kFileSystems), std::end(kFileSystems),
                                         [&](const FileSystem& f) { return f.magic == fs.f_type; });
@@ -116,9 +126,9 @@ void CheckCacheDir(Checks& to, const std::string& dir, const DoctorConfig& confi
   const std::string name = known ? type->name : fmt::format("type {:#x}", fs.f_type);
   const std::uint64_t free = std::uint64_t{fs.f_bavail} * static_cast<std::uint64_t>(fs.f_bsize);
   const int direct = TryWrite(at, true);
-  const std::string found = fmt::format("{} on {}, {} free{}{}", dir, name, Sizes(free),
-                                        direct == 0 ? "" : ", without O_DIRECT",
-                                        exists ? "" : ", will be made");
+  const std::string found =
+      fmt::format("{} on {}, {} free{}{}", dir, name, Sizes(free),
+                  direct == 0 ? "" : ", without O_DIRECT", exists ? "" : ", will be made");
   if (known && type->remote) {
     Add(to, "cache-dir", Verdict::kWarn, found,
         "a network file system is slower than it looks and has no leases: use a local disk");

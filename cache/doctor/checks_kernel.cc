@@ -89,9 +89,10 @@ void CheckIoUring(Checks& to) {
   } else {
     const std::string setting = FirstLine("/proc/sys/kernel/io_uring_disabled");
     Add(to, "io-uring", Verdict::kWarn,
-        fmt::format("not allowed here ({}{}): the sidecar works on epoll and threads instead",
-                    std::strerror(-rc),
-                    setting.empty() || setting == "0" ? "" : ", kernel.io_uring_disabled=" + setting),
+        fmt::format(
+            "not allowed here ({}{}): the sidecar works on epoll and threads instead",
+            std::strerror(-rc),
+            setting.empty() || setting == "0" ? "" : ", kernel.io_uring_disabled=" + setting),
         "a little slower on file I/O; allow it for the sidecar in the container's seccomp profile");
   }
 }
@@ -107,7 +108,8 @@ void CheckMemfd(Checks& to) {
   }
   if (::fcntl(fd.get(), F_ADD_SEALS, F_SEAL_FUTURE_WRITE) != 0) {
     Add(to, "memory-files", Verdict::kFail, "no F_SEAL_FUTURE_WRITE",
-        "Linux 5.1 or later is needed: without it a program of the sidecar's user could write the arena");
+        "Linux 5.1 or later is needed: without it a program of the sidecar's user could write the "
+        "arena");
     return;
   }
   Add(to, "memory-files", Verdict::kOk, "memfd_create and seals work");
@@ -125,16 +127,19 @@ void CheckHugePages(Checks& to) {
   const int collapse = TryCollapse();
   const std::string shmem = FirstLine("/sys/kernel/mm/transparent_hugepage/shmem_enabled");
   if (hugetlb) {
-    Add(to, "huge-pages", Verdict::kOk, "hugetlb pages are there: first reads need few page faults");
+    Add(to, "huge-pages", Verdict::kOk,
+        "hugetlb pages are there: first reads need few page faults");
   } else if (collapse == 0) {
     Add(to, "huge-pages", Verdict::kOk,
         "no hugetlb pages, but MADV_COLLAPSE makes huge pages of the arena");
   } else {
     Add(to, "huge-pages", Verdict::kWarn,
-        fmt::format("neither hugetlb pages nor MADV_COLLAPSE ({}), shmem_enabled: {}; the arena uses "
-                    "4 KiB pages",
-                    std::strerror(collapse), shmem.empty() ? "unknown" : shmem),
-        "correct, but the first read of each page is slower: reserve pages with vm.nr_hugepages (in "
+        fmt::format(
+            "neither hugetlb pages nor MADV_COLLAPSE ({}), shmem_enabled: {}; the arena uses "
+            "4 KiB pages",
+            std::strerror(collapse), shmem.empty() ? "unknown" : shmem),
+        "correct, but the first read of each page is slower: reserve pages with vm.nr_hugepages "
+        "(in "
         "Kubernetes hugepages-2Mi)");
   }
 }
@@ -159,7 +164,7 @@ void CheckNamespaces(Checks& to) {
   const bool mapped = std::sscanf(map.c_str(), "%lu %lu %lu", &first, &outside, &count) == 3 &&
                       !(first == 0 && outside == 0 && count >= 4294967295ul);
   std::string found = inner.find_first_of(" \t") != std::string::npos ? "nested pid namespace"
-                                                                        : "one pid namespace";
+                                                                      : "one pid namespace";
   found += mapped ? ", user namespace with mapped ids" : ", user ids as on the node";
   Add(to, "namespaces", Verdict::kOk, found,
       mapped ? "list the ids as this container sees them in sidecar.allow_uids" : "");

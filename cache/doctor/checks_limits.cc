@@ -51,7 +51,8 @@ void CheckOpenFiles(Checks& to) {
   const std::string found = fmt::format("{} now, at most {}", limit.rlim_cur, limit.rlim_max);
   if (limit.rlim_max < kTooFewFiles) {
     Add(to, "open-files", Verdict::kFail, found,
-        "a sidecar of many programs needs more: ulimit -n, or LimitNOFILE of the container runtime");
+        "a sidecar of many programs needs more: ulimit -n, or LimitNOFILE of the container "
+        "runtime");
   } else if (limit.rlim_max < kEnoughFiles) {
     Add(to, "open-files", Verdict::kWarn, found,
         fmt::format("enough for about {} programs; raise the hard limit to {}", limit.rlim_max / 8,
@@ -68,23 +69,25 @@ void CheckLockedMemory(Checks& to) {
     Add(to, "locked-memory", Verdict::kOk, "unlimited");
   else
     Add(to, "locked-memory", Verdict::kOk,
-        Sizes(limit.rlim_cur) + "; Penstock locks none, io_uring before Linux 5.12 counts its rings");
+        Sizes(limit.rlim_cur) +
+            "; Penstock locks none, io_uring before Linux 5.12 counts its rings");
 }
 
 void CheckMemory(Checks& to, const DoctorConfig& config) {
   std::string where;
   const std::uint64_t limit = CgroupLimit(&where);
-  struct sysinfo info {};
+  struct sysinfo info{};
   (void)::sysinfo(&info);
   const std::uint64_t total = std::uint64_t{info.totalram} * info.mem_unit;
   const std::uint64_t need = config.memory_bytes + kOverheadBytes;
-  const std::string found =
-      fmt::format("cache.memory {} of {} in the machine{}", Sizes(config.memory_bytes), Sizes(total),
-                  limit == 0 ? ", no limit of the container" : ", container limit " + Sizes(limit));
+  const std::string found = fmt::format(
+      "cache.memory {} of {} in the machine{}", Sizes(config.memory_bytes), Sizes(total),
+      limit == 0 ? ", no limit of the container" : ", container limit " + Sizes(limit));
   if (limit != 0 && need > limit) {
     Add(to, "memory", Verdict::kFail, found,
-        fmt::format("the kernel would kill the sidecar: set cache.memory to {} at most, or raise {}",
-                    Sizes(limit > kOverheadBytes ? limit - kOverheadBytes : 0), where));
+        fmt::format(
+            "the kernel would kill the sidecar: set cache.memory to {} at most, or raise {}",
+            Sizes(limit > kOverheadBytes ? limit - kOverheadBytes : 0), where));
   } else if (need > total) {
     Add(to, "memory", Verdict::kFail, found, "set cache.memory below the machine's memory");
   } else if (need > total / 10 * 8 || (limit != 0 && need > limit / 10 * 9)) {
@@ -100,7 +103,8 @@ void CheckClock(Checks& to) {
   if (rc < 0) {
     Add(to, "clock", Verdict::kOk, "whether the clock is synchronised cannot be seen here");
   } else if (rc == TIME_ERROR || (state.status & STA_UNSYNC) != 0) {
-    Add(to, "clock", Verdict::kWarn, "the kernel says that nothing synchronises this machine's clock",
+    Add(to, "clock", Verdict::kWarn,
+        "the kernel says that nothing synchronises this machine's clock",
         "Blob refuses requests (403) when the clock is off by more than 15 minutes: run chrony or "
         "systemd-timesyncd on the node");
   } else {

@@ -31,7 +31,8 @@ int Hello(const std::string& path, pst_welcome* welcome) {
   std::memcpy(address.sun_path, path.data(), path.size());
   const Fd fd(::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
   if (!fd.valid()) return -errno;
-  if (::connect(fd.get(), reinterpret_cast<sockaddr*>(&address), sizeof address) != 0) return -errno;
+  if (::connect(fd.get(), reinterpret_cast<sockaddr*>(&address), sizeof address) != 0)
+    return -errno;
   pst_hello hello{};
   hello.magic = PST_HELLO_MAGIC;
   hello.major = PST_ABI_MAJOR;
@@ -66,7 +67,8 @@ void CheckSidecar(Checks& to, const DoctorConfig& config) {
     Add(to, "sidecar", Verdict::kWarn, "no sidecar answers at " + at,
         "`penstock run` starts one; as a container of its own run `penstockd -c job.toml`");
   } else if (rc == -EACCES || (rc == 0 && welcome.err == EACCES)) {
-    Add(to, "sidecar", Verdict::kFail, fmt::format("the sidecar does not let uid {} join", ::geteuid()),
+    Add(to, "sidecar", Verdict::kFail,
+        fmt::format("the sidecar does not let uid {} join", ::geteuid()),
         fmt::format("add {} to sidecar.allow_uids", ::geteuid()));
   } else if (rc < 0) {
     Add(to, "sidecar", Verdict::kFail,
@@ -82,11 +84,12 @@ void CheckSidecar(Checks& to, const DoctorConfig& config) {
         "wait for it to end, or raise limits.sessions");
   } else if (welcome.err != 0) {
     Add(to, "sidecar", Verdict::kFail,
-        fmt::format("the sidecar refuses to talk: {}", std::strerror(welcome.err)), "look at its log");
+        fmt::format("the sidecar refuses to talk: {}", std::strerror(welcome.err)),
+        "look at its log");
   } else {
     Add(to, "sidecar", Verdict::kOk,
-        fmt::format("answers at {}, version {}.{}, lets uid {} join", at, welcome.major, welcome.minor,
-                    ::geteuid()));
+        fmt::format("answers at {}, version {}.{}, lets uid {} join", at, welcome.major,
+                    welcome.minor, ::geteuid()));
   }
 }
 
@@ -103,11 +106,12 @@ void CheckCredentials(Checks& to, const DoctorConfig& config) {
     if (IsSet(name)) found += (found.empty() ? "" : ", ") + std::string(name);
   }
   const bool secret = IsSet("AZURE_STORAGE_KEY") || IsSet("AZURE_STORAGE_ACCESS_KEY") ||
-                      IsSet("AZURE_STORAGE_SAS_TOKEN") || IsSet("AZURE_STORAGE_CONNECTION_STRING") ||
+                      IsSet("AZURE_STORAGE_SAS_TOKEN") ||
+                      IsSet("AZURE_STORAGE_CONNECTION_STRING") ||
                       IsSet("AZURE_FEDERATED_TOKEN_FILE") || IsSet("AZURE_CLIENT_SECRET");
-  const bool wanted = std::any_of(config.mounts.begin(), config.mounts.end(), [](const auto& mount) {
-    return IsBlob(mount.origin) && mount.auth_mode != "anon";
-  });
+  const bool wanted = std::any_of(
+      config.mounts.begin(), config.mounts.end(),
+      [](const auto& mount) { return IsBlob(mount.origin) && mount.auth_mode != "anon"; });
   if (!secret && wanted) {
     Add(to, "credentials", Verdict::kWarn,
         found.empty() ? "none in this environment" : "set, but no secret among them: " + found,
@@ -136,7 +140,8 @@ void CheckOrigins(Checks& to, const DoctorConfig& config) {
     auto made = origin::MakeOrigin(wanted, &explanation);
     if (!made) {
       Add(to, "origin", Verdict::kFail,
-          fmt::format("{}: {}", mount.path, explanation.empty() ? made.error().context : explanation),
+          fmt::format("{}: {}", mount.path,
+                      explanation.empty() ? made.error().context : explanation),
           "correct the origin of this mount");
       continue;
     }
@@ -151,15 +156,20 @@ void CheckOrigins(Checks& to, const DoctorConfig& config) {
       case Code::kPermission:
         remedy = "check the credentials' account, rights and expiry, and the machine's clock";
         break;
-      case Code::kNotFound: remedy = "make it, or correct the origin of this mount"; break;
+      case Code::kNotFound:
+        remedy = "make it, or correct the origin of this mount";
+        break;
       case Code::kUnavailable:
       case Code::kDeadline:
         remedy = "check name resolution, network policy and proxy from this very container";
         break;
-      default: remedy = "see the finding"; break;
+      default:
+        remedy = "see the finding";
+        break;
     }
     Add(to, "origin", Verdict::kFail,
-        fmt::format("{}: {}", what, explanation.empty() ? probed.error().context : explanation), remedy);
+        fmt::format("{}: {}", what, explanation.empty() ? probed.error().context : explanation),
+        remedy);
   }
 }
 
@@ -167,8 +177,7 @@ void CheckPreload(Checks& to, const DoctorConfig& config) {
   if (!config.shim_path.empty()) {
     struct stat st;
     if (::stat(config.shim_path.c_str(), &st) != 0 || ::access(config.shim_path.c_str(), R_OK) != 0)
-      Add(to, "shim", Verdict::kFail,
-          fmt::format("{}: {}", config.shim_path, std::strerror(errno)),
+      Add(to, "shim", Verdict::kFail, fmt::format("{}: {}", config.shim_path, std::strerror(errno)),
           "install libpenstock.so where the program's container sees it");
     else
       Add(to, "shim", Verdict::kOk, config.shim_path);
@@ -192,16 +201,19 @@ void CheckPreload(Checks& to, const DoctorConfig& config) {
   }
   const char* options = std::getenv("ASAN_OPTIONS");
   const bool order_off =
-      options != nullptr && std::string_view(options).find("verify_asan_link_order=0") != std::string_view::npos;
+      options != nullptr &&
+      std::string_view(options).find("verify_asan_link_order=0") != std::string_view::npos;
   if (asan && ours && ours_first && !order_off) {
     Add(to, "preload", Verdict::kWarn, "AddressSanitizer is preloaded after libpenstock.so",
         "put libasan first, or set ASAN_OPTIONS=verify_asan_link_order=0");
   } else if (!others.empty()) {
     Add(to, "preload", Verdict::kWarn, "other libraries are preloaded: " + others,
-        "fine as long as they do not hook file calls themselves; programs built with AddressSanitizer "
+        "fine as long as they do not hook file calls themselves; programs built with "
+        "AddressSanitizer "
         "need ASAN_OPTIONS=verify_asan_link_order=0");
   } else {
-    Add(to, "preload", Verdict::kOk, ours ? "only libpenstock.so is preloaded" : "nothing is preloaded");
+    Add(to, "preload", Verdict::kOk,
+        ours ? "only libpenstock.so is preloaded" : "nothing is preloaded");
   }
 }
 

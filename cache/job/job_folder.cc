@@ -225,7 +225,8 @@ Result<void> JobFolderImpl::MakeSocket(std::uint32_t slot) {
   return {};
 }
 
-Result<std::vector<std::uint32_t>> JobFolderImpl::Lease(std::uint64_t session, std::uint32_t count) {
+Result<std::vector<std::uint32_t>> JobFolderImpl::Lease(std::uint64_t session,
+                                                        std::uint32_t count) {
   if (!leases_.IsLive(session)) return Fail(Code::kInvalid, "a lease for an unknown session");
   const std::uint32_t held = leases_.CountOf(session);
   const std::uint32_t most =

@@ -10,13 +10,14 @@
 namespace penstock::cache {
 
 struct JobIdentity {
-  std::uint64_t id = 0;       // never 0
-  std::uint64_t starts = 0;   // this one included
-  bool resumed = false;       // the id is that of an earlier start since the machine booted
+  std::uint64_t id = 0;      // never 0
+  std::uint64_t starts = 0;  // this one included
+  bool resumed = false;      // the id is that of an earlier start since the machine booted
 };
 
-// Reads the file in `folder_fd`, counts this start and writes it back by rename. A missing, foreign or
-// torn file, or one from before the last boot (no client can have lived through that), begins a new job.
+// Reads the file in `folder_fd`, counts this start and writes it back by rename. A missing, foreign
+// or torn file, or one from before the last boot (no client can have lived through that), begins a
+// new job.
 Result<JobIdentity> OpenJobIdentity(int folder_fd);
 
 inline constexpr char kJobFile[] = "job";

@@ -21,7 +21,8 @@ bool SameInode(int a, int b) {
 
 bool KeptFiles::IsCurrent(std::uint64_t place, const Kept& kept) const {
   SlotState state;
-  return look_(static_cast<std::uint32_t>(place >> 32), static_cast<std::uint32_t>(place), &state) &&
+  return look_(static_cast<std::uint32_t>(place >> 32), static_cast<std::uint32_t>(place),
+               &state) &&
          Even(state.generation) == kept.generation && state.state != PST_SLOT_FREE;
 }
 

@@ -1,5 +1,5 @@
-// One open-file table: sealed shared memory that all clients of a job write (shim/abi/open_file.h), and
-// the sidecar's mapping of it.
+// One open-file table: sealed shared memory that all clients of a job write (shim/abi/open_file.h),
+// and the sidecar's mapping of it.
 //
 // Thread safety: one thread. Everything read from the lines is a copy of what clients wrote.
 #pragma once

@@ -109,8 +109,8 @@ Result<std::string> EmptyOfFiles(int fd) {
 
 }  // namespace
 
-// Goes down and up by "..", so that a tree thousands of levels deep needs two descriptors. The tree is
-// ours alone to change.
+// Goes down and up by "..", so that a tree thousands of levels deep needs two descriptors. The tree
+// is ours alone to change.
 Result<void> RemoveTreeBelow(int fd) {
   Fd at(::openat(fd, ".", kOpenFlags));
   if (!at.valid()) return std::unexpected(ErrnoError(errno, "opening a folder of the job"));

@@ -1,8 +1,8 @@
-// Shadow directories: real, empty directories that stand for covered ones, so that the kernel can hold
-// them (cwd, dirfds) across vfork, spawn and exec.
+// Shadow directories: real, empty directories that stand for covered ones, so that the kernel can
+// hold them (cwd, dirfds) across vfork, spawn and exec.
 //
-// They are mode 0555: anybody may enter, and no native call creates anything in them by mistake (root
-// apart). Nothing is followed: every component is opened with O_NOFOLLOW below its parent.
+// They are mode 0555: anybody may enter, and no native call creates anything in them by mistake
+// (root apart). Nothing is followed: every component is opened with O_NOFOLLOW below its parent.
 //
 // Thread safety: one thread.
 #pragma once
@@ -32,8 +32,9 @@ class ShadowDirectories {
   std::uint64_t made_ = 0;
 };
 
-// Removes everything below the folder `fd`, directories and files, without following links or leaving
-// the file system; the folder itself stays. Stops at the first thing that cannot be removed.
+// Removes everything below the folder `fd`, directories and files, without following links or
+// leaving the file system; the folder itself stays. Stops at the first thing that cannot be
+// removed.
 Result<void> RemoveTreeBelow(int fd);
 
 }  // namespace penstock::cache

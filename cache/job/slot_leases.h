@@ -46,26 +46,26 @@ class SlotLeases {
 
  private:
   struct Node {
-    std::uint64_t parent = 0;                // 0 none
+    std::uint64_t parent = 0;  // 0 none
     std::vector<std::uint64_t> children;
     std::vector<std::uint32_t> slots;
-    std::uint32_t live_in_family = 0;        // itself and its descendants
+    std::uint32_t live_in_family = 0;  // itself and its descendants
     bool live = false;
     bool in_orphans = false;
   };
 
   void FreeSlot(std::uint64_t session, std::uint32_t slot);
   void AddLive(std::uint64_t session, std::int32_t change);
-  void Settle(std::uint64_t session);        // after its family's count may have become 0
-  void Splice(std::uint64_t session);        // removes a node, children go to its parent
+  void Settle(std::uint64_t session);  // after its family's count may have become 0
+  void Splice(std::uint64_t session);  // removes a node, children go to its parent
   bool ReclaimOrphan();
 
   MaybeHeld maybe_held_;
   Freed freed_;
   std::unordered_map<std::uint64_t, Node> nodes_;
-  std::deque<std::uint64_t> orphans_;        // dead families with slots, oldest first; may be stale
-  std::vector<std::uint32_t> free_;          // clean, used again first
-  std::uint32_t next_fresh_ = 0;             // below it: given out at least once, or quarantined
+  std::deque<std::uint64_t> orphans_;  // dead families with slots, oldest first; may be stale
+  std::vector<std::uint32_t> free_;    // clean, used again first
+  std::uint32_t next_fresh_ = 0;       // below it: given out at least once, or quarantined
   std::vector<bool> quarantined_;
   std::deque<std::uint32_t> quarantine_;
   std::vector<std::uint64_t> owner_;

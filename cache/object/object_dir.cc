@@ -28,7 +28,9 @@ std::unexpected<Error> FailErrno(const char* context) {
 std::string Self(int fd) { return "/proc/self/fd/" + std::to_string(fd); }
 
 // The subfolder's name: the low byte of the key.
-void FolderName(unsigned number, char (&name)[4]) { std::snprintf(name, sizeof name, "%02x", number & 0xff); }
+void FolderName(unsigned number, char (&name)[4]) {
+  std::snprintf(name, sizeof name, "%02x", number & 0xff);
+}
 
 Result<Fd> OpenOwn(int folder, const std::string& name) {
   Fd plain(::openat(folder, name.c_str(), O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC));
@@ -50,7 +52,8 @@ Result<Fd> OpenOwn(int folder, const std::string& name) {
 }  // namespace
 
 Result<ObjectDir> ObjectDir::Open(const std::string& dir) {
-  if (::mkdir(dir.c_str(), 0700) != 0 && errno != EEXIST) return FailErrno("making the cache folder");
+  if (::mkdir(dir.c_str(), 0700) != 0 && errno != EEXIST)
+    return FailErrno("making the cache folder");
   Fd top(::open(dir.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (!top.valid()) return FailErrno("opening the cache folder");
   for (int number = 0; number < kMaxSidecarsOfOneFolder; number++) {
@@ -61,8 +64,8 @@ Result<ObjectDir> ObjectDir::Open(const std::string& dir) {
     opened.path_ = dir + "/" + name;
     opened.root_.Reset(::openat(top.get(), name.c_str(), kFolderFlags));
     if (!opened.root_.valid()) return FailErrno("opening the objects' folder");
-    opened.lock_.Reset(::openat(opened.root_.get(), "lock",
-                                O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600));
+    opened.lock_.Reset(
+        ::openat(opened.root_.get(), "lock", O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600));
     if (!opened.lock_.valid()) return FailErrno("locking the objects' folder");
     if (::flock(opened.lock_.get(), LOCK_EX | LOCK_NB) == 0) return opened;
     if (errno != EWOULDBLOCK) return FailErrno("locking the objects' folder");

@@ -17,16 +17,16 @@
 namespace penstock::cache {
 
 struct ObjectFiles {
-  Fd data;                                 // O_RDWR
-  Fd meta;                                 // O_RDWR; none for memory files
+  Fd data;  // O_RDWR
+  Fd meta;  // O_RDWR; none for memory files
   ObjectHeader header;
   std::uint64_t allocated_bytes = 0;
 };
 
 class ObjectDir {
  public:
-  // Takes <dir>/objects, or the next free number of it (objects.1, ...) where another sidecar has it
-  // locked.
+  // Takes <dir>/objects, or the next free number of it (objects.1, ...) where another sidecar has
+  // it locked.
   static Result<ObjectDir> Open(const std::string& dir);
 
   // Opens an object that verifies. kNotFound; kCorrupt: there is something that does not.
@@ -45,7 +45,7 @@ class ObjectDir {
   struct Found {
     ObjectKey key;
     std::uint64_t allocated_bytes = 0;
-    std::int64_t used_ns = 0;              // when last used, as far as the file system tells
+    std::int64_t used_ns = 0;  // when last used, as far as the file system tells
   };
   class Scan {
    public:
@@ -69,8 +69,8 @@ class ObjectDir {
   Fd lock_;
 };
 
-// 1 if somebody other than the holder of `fd` has the file open or mapped, 0 if not, -1 if this file
-// system cannot tell.
+// 1 if somebody other than the holder of `fd` has the file open or mapped, 0 if not, -1 if this
+// file system cannot tell.
 int HasReaders(int fd);
 
 // A read-only descriptor of the file behind `fd`, with an offset of its own.

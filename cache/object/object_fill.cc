@@ -1,5 +1,6 @@
-// How an object's bytes arrive: pieces of up to 4 MiB from the source, several at a time, each written
-// to the file and then recorded in the .meta; what an earlier start left is read back and checked.
+// How an object's bytes arrive: pieces of up to 4 MiB from the source, several at a time, each
+// written to the file and then recorded in the .meta; what an earlier start left is read back and
+// checked.
 #include <algorithm>
 #include <cerrno>
 #include <utility>
@@ -229,14 +230,16 @@ bool Store::CheckRun(Run* run) {
   for (std::uint32_t i = 0; i < run->count; i++) {
     const std::uint64_t at = std::uint64_t{i} * PST_RANGE_BYTES;
     const std::uint64_t bytes = std::min<std::uint64_t>(PST_RANGE_BYTES, run->bytes - at);
-    const auto crc = DecodeRecord(run->object->key, run->range() + i, records + i * kMetaRecordBytes);
+    const auto crc =
+        DecodeRecord(run->object->key, run->range() + i, records + i * kMetaRecordBytes);
     if (!crc || *crc != Crc32c({run->buffer.get() + at, static_cast<std::size_t>(bytes)}))
       return false;
   }
   return true;
 }
 
-// What an earlier start wrote does not hold. Present bytes are never rewritten: the whole object goes.
+// What an earlier start wrote does not hold. Present bytes are never rewritten: the whole object
+// goes.
 void Store::Corrupt(Object* object) {
   if (object->doomed) return;
   stats_.corrupt++;

@@ -20,7 +20,7 @@ constexpr std::uint32_t kFormat = 1;
 struct DiskHeader {
   std::uint64_t magic;
   std::uint32_t format;
-  std::uint32_t crc;         // of the whole block with this field 0
+  std::uint32_t crc;  // of the whole block with this field 0
   std::uint64_t key_lo;
   std::uint64_t key_hi;
   std::uint64_t version;

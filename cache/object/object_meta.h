@@ -1,5 +1,6 @@
-// The .meta file of an object, byte by byte (docs/object-format.md): a header block, then one 8-byte
-// record for each 64 KiB range. Pure functions; nothing read is believed before it has verified.
+// The .meta file of an object, byte by byte (docs/object-format.md): a header block, then one
+// 8-byte record for each 64 KiB range. Pure functions; nothing read is believed before it has
+// verified.
 #pragma once
 
 #include <cstddef>
@@ -17,9 +18,10 @@ namespace penstock::cache {
 struct ObjectKey {
   pst_key128 id{};
   std::uint64_t version = 0;
-  std::uint64_t origin = 0;                // digest of the origin's address
+  std::uint64_t origin = 0;  // digest of the origin's address
   friend bool operator==(const ObjectKey& a, const ObjectKey& b) {
-    return a.id.lo == b.id.lo && a.id.hi == b.id.hi && a.version == b.version && a.origin == b.origin;
+    return a.id.lo == b.id.lo && a.id.hi == b.id.hi && a.version == b.version &&
+           a.origin == b.origin;
   }
 };
 
@@ -36,7 +38,7 @@ struct ObjectHeader {
   ObjectKey key;
   std::uint64_t size = 0;
   std::int64_t mtime_ns = 0;
-  std::string name;                        // relative to the mount
+  std::string name;  // relative to the mount
 };
 
 inline constexpr std::size_t kMetaHeaderBytes = 8192;

@@ -1,5 +1,6 @@
-// The limits: room is made by unlinking what was used longest ago and nobody has open; bytes that are
-// unlinked but open count until their last reader is gone; what earlier starts left is found bit by bit.
+// The limits: room is made by unlinking what was used longest ago and nobody has open; bytes that
+// are unlinked but open count until their last reader is gone; what earlier starts left is found
+// bit by bit.
 #include <fcntl.h>
 
 #include <cerrno>
@@ -30,10 +31,11 @@ bool Store::EnsureRoom(bool memory, std::uint64_t bytes, int* err) {
   std::size_t budget = kMaxLooksForRoom;
   while (Shortage(memory, bytes) != 0) {
     if (!EvictOne(memory, &budget)) {
-      log::Warning("no room for a file that a program maps or sends: all of {} MiB {} is open in "
-                   "programs; raise cache.nvme",
-                   (memory ? config_.fallback_bytes : config_.max_bytes) >> 20,
-                   memory ? "in memory" : "of the cache folder");
+      log::Warning(
+          "no room for a file that a program maps or sends: all of {} MiB {} is open in "
+          "programs; raise cache.nvme",
+          (memory ? config_.fallback_bytes : config_.max_bytes) >> 20,
+          memory ? "in memory" : "of the cache folder");
       *err = ENOSPC;
       return false;
     }
@@ -48,8 +50,8 @@ bool Store::EnsureRoom(bool memory, std::uint64_t bytes, int* err) {
   return true;
 }
 
-// True if nobody outside has the object open. Where leases are not to be had, what this start gave out
-// counts as open until the next one.
+// True if nobody outside has the object open. Where leases are not to be had, what this start gave
+// out counts as open until the next one.
 bool Store::Evictable(Object* object) {
   if (!object->idle()) return false;
   int readers;
@@ -69,7 +71,7 @@ bool Store::EvictOne(bool memory, std::size_t* budget) {
     (*budget)--;
     if (!Evictable(object)) continue;
     stats_.dropped++;
-    SetBytes(object, 0);   // nobody has it: the disk gets the bytes back now
+    SetBytes(object, 0);  // nobody has it: the disk gets the bytes back now
     Doom(object);
     if (object->queued) return true;  // Pump() deletes it
     MaybeDelete(object);

@@ -37,17 +37,18 @@ Store::~Store() {
 
 void Store::Start() {
   if (config_.dir.empty() || config_.max_bytes == 0) {
-    log::Warning("no cache folder: files that programs map or send are kept in memory, at most {} MiB "
-                 "at a time",
-                 config_.fallback_bytes >> 20);
+    log::Warning(
+        "no cache folder: files that programs map or send are kept in memory, at most {} MiB "
+        "at a time",
+        config_.fallback_bytes >> 20);
     return;
   }
   auto dir = ObjectDir::Open(config_.dir);
   if (!dir) {
-    log::Warning("cache folder {} is unusable ({}, errno {}): files that programs map or send are kept "
-                 "in memory, at most {} MiB at a time",
-                 config_.dir, dir.error().context, dir.error().errno_value,
-                 config_.fallback_bytes >> 20);
+    log::Warning(
+        "cache folder {} is unusable ({}, errno {}): files that programs map or send are kept "
+        "in memory, at most {} MiB at a time",
+        config_.dir, dir.error().context, dir.error().errno_value, config_.fallback_bytes >> 20);
     return;
   }
   dir_ = std::make_unique<ObjectDir>(std::move(*dir));
@@ -78,14 +79,14 @@ void Store::Materialize(EngineOp* op, ObjectSource* source) {
   const std::uint64_t length =
       op->length == 0 ? size - from : std::min<std::uint64_t>(op->length, size - from);
   waiter->first = from / PST_RANGE_BYTES;
-  waiter->end = length == 0 ? waiter->first
-                            : (from + length + PST_RANGE_BYTES - 1) / PST_RANGE_BYTES;
+  waiter->end =
+      length == 0 ? waiter->first : (from + length + PST_RANGE_BYTES - 1) / PST_RANGE_BYTES;
   if (op->deadline_ns > 0) {
-    waiter->timer = loop_->After(std::max<std::int64_t>(op->deadline_ns - MonotonicNs(), 0),
-                                 [this, waiter] {
-                                   waiter->timer = 0;
-                                   Finish(waiter, ETIMEDOUT);
-                                 });
+    waiter->timer =
+        loop_->After(std::max<std::int64_t>(op->deadline_ns - MonotonicNs(), 0), [this, waiter] {
+          waiter->timer = 0;
+          Finish(waiter, ETIMEDOUT);
+        });
   }
   Attach(waiter, false);
 }
@@ -139,9 +140,10 @@ Result<Object*> Store::Acquire(const Waiter& waiter, bool force_memory) {
   const bool on_disk = dir_ != nullptr && !force_memory;
   const std::uint64_t limit = on_disk ? config_.max_bytes : config_.fallback_bytes;
   if (need > limit) {
-    log::Warning("a program needs {} MiB of one file as a real file, {} holds {} MiB: raise cache.nvme{}",
-                 need >> 20, on_disk ? "the cache folder" : "memory", limit >> 20,
-                 on_disk ? ", or let it read() the file" : " and give the sidecar a cache.dir");
+    log::Warning(
+        "a program needs {} MiB of one file as a real file, {} holds {} MiB: raise cache.nvme{}",
+        need >> 20, on_disk ? "the cache folder" : "memory", limit >> 20,
+        on_disk ? ", or let it read() the file" : " and give the sidecar a cache.dir");
     return Fail(Code::kNoSpace, "a file larger than the cache");
   }
   if (object == nullptr) {
@@ -210,9 +212,10 @@ void Store::DiskTrouble(const Error& error) {
   const std::int64_t now = MonotonicNs();
   if (now < next_trouble_log_ns_) return;
   next_trouble_log_ns_ = now + kEveryNs;
-  log::Warning("cache folder {}: {} (errno {}); files that programs map or send go to memory until it "
-               "works again",
-               config_.dir, error.context, error.errno_value);
+  log::Warning(
+      "cache folder {}: {} (errno {}); files that programs map or send go to memory until it "
+      "works again",
+      config_.dir, error.context, error.errno_value);
 }
 
 bool Store::Advance(Waiter* waiter) {
@@ -271,7 +274,8 @@ void Store::MoveWaiters(Object* object, bool force_memory, int err) {
   MaybeDelete(object);
 }
 
-// Unlinks the object: who has it open keeps it, nobody finds it any more. Its waiters are the caller's.
+// Unlinks the object: who has it open keeps it, nobody finds it any more. Its waiters are the
+// caller's.
 void Store::Doom(Object* object) {
   if (object->doomed) return;
   object->doomed = true;

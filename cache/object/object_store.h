@@ -1,16 +1,18 @@
-// Object files: an immutable version of a file as a real file, for what only the kernel can do (mmap,
-// sendfile, ...). Later the NVMe tier reads and fills the same files.
+// Object files: an immutable version of a file as a real file, for what only the kernel can do
+// (mmap, sendfile, ...). Later the NVMe tier reads and fills the same files.
 //
 // An object is <dir>/objects/<xx>/<32 hex of key>-<16 hex of version>-<16 hex of origin> with the
-// object's bytes at their own offsets (sparse until filled, st_size = the object's size), and beside it
-// <name>.meta with a header and, for each 64 KiB range, its CRC32C and presence (docs/object-format.md).
-// Bytes are never changed once present, never punched; an object is only unlinked. A .meta that does not
-// verify makes the object unknown: dropped. What an earlier start left is checked against its CRCs
-// before it is given out; a flipped bit makes the store fetch the object anew.
+// object's bytes at their own offsets (sparse until filled, st_size = the object's size), and
+// beside it <name>.meta with a header and, for each 64 KiB range, its CRC32C and presence
+// (docs/object-format.md). Bytes are never changed once present, never punched; an object is only
+// unlinked. A .meta that does not verify makes the object unknown: dropped. What an earlier start
+// left is checked against its CRCs before it is given out; a flipped bit makes the store fetch the
+// object anew.
 //
-// Limits: bytes and files, obeyed by unlinking the objects that were used longest ago and that nobody
-// has open: a program that comes back for more of a file must find the same inode. Bytes of unlinked
-// objects that are still open count until a lease says that the last reader, mappings included, is gone.
+// Limits: bytes and files, obeyed by unlinking the objects that were used longest ago and that
+// nobody has open: a program that comes back for more of a file must find the same inode. Bytes of
+// unlinked objects that are still open count until a lease says that the last reader, mappings
+// included, is gone.
 //
 // Where the folder is unusable or its disk full, objects live in memory files of at most
 // `fallback_bytes` in all, so that mmap keeps working; the log says so.
@@ -29,13 +31,13 @@
 namespace penstock::cache {
 
 struct ObjectStoreConfig {
-  std::string dir;                         // created, 0700; "" or max_bytes 0: memory files only
+  std::string dir;  // created, 0700; "" or max_bytes 0: memory files only
   std::uint64_t max_bytes = 0;
   std::uint64_t max_files = 1'000'000;
   std::uint64_t fallback_bytes = 1ull << 30;
   std::uint64_t reserve_bytes = UINT64_MAX;  // disk space to leave; UINT64_MAX: 5%, at most 1 GiB
-  std::vector<std::string> origins;        // of each mount: what Origin::Describe() says. An object of
-                                           // one origin is never taken for another's
+  std::vector<std::string> origins;  // of each mount: what Origin::Describe() says. An object of
+                                     // one origin is never taken for another's
 };
 
 // What the store needs from the engine: bytes of a version. Fills `buffers` with exactly
@@ -46,10 +48,10 @@ struct SourceRead {
   pst_key128 id{};
   std::uint64_t version = 0;
   std::uint64_t offset = 0;
-  std::uint64_t length = 0;                // at most 8 MiB
+  std::uint64_t length = 0;  // at most 8 MiB
   std::byte* buffer = nullptr;
   std::int64_t deadline_ns = 0;
-  int err = 0;                             // result
+  int err = 0;  // result
   void (*done)(SourceRead* read) = nullptr;
   void* user = nullptr;
   void* impl = nullptr;
@@ -63,20 +65,20 @@ class ObjectSource {
 
 struct ObjectStoreStats {
   std::uint64_t objects = 0;
-  std::uint64_t bytes = 0;                 // present bytes, unlinked but open ones included
+  std::uint64_t bytes = 0;  // present bytes, unlinked but open ones included
   std::uint64_t hits = 0;
-  std::uint64_t dropped = 0;               // unlinked to make room
-  std::uint64_t corrupt = 0;               // objects dropped because a CRC or their .meta did not hold
-  std::uint64_t memory_objects = 0;        // of `objects`: those that had to go to memory files
+  std::uint64_t dropped = 0;         // unlinked to make room
+  std::uint64_t corrupt = 0;         // objects dropped because a CRC or their .meta did not hold
+  std::uint64_t memory_objects = 0;  // of `objects`: those that had to go to memory files
 };
 
 class ObjectStore {
  public:
   virtual ~ObjectStore() = default;
-  // Serves an EngineOp of kind kMaterialize whose attr (size, mtime, version) the engine has filled in;
-  // fills [offset, offset + length), length 0 meaning the whole, then sets op->fd and calls op->done.
-  // ENOSPC if it can't fit. Single flight for concurrent fills of a range. As long as somebody has
-  // the object open, later calls give the same inode.
+  // Serves an EngineOp of kind kMaterialize whose attr (size, mtime, version) the engine has filled
+  // in; fills [offset, offset + length), length 0 meaning the whole, then sets op->fd and calls
+  // op->done. ENOSPC if it can't fit. Single flight for concurrent fills of a range. As long as
+  // somebody has the object open, later calls give the same inode.
   virtual void Materialize(EngineOp* op, ObjectSource* source) = 0;
   virtual void Cancel(EngineOp* op) = 0;
   virtual ObjectStoreStats Stats() const = 0;

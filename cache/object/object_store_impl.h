@@ -1,5 +1,5 @@
-// The object store's inside: what object_store.cc (questions), object_fill.cc (bytes) and object_room.cc
-// (limits) share. Not for others.
+// The object store's inside: what object_store.cc (questions), object_fill.cc (bytes) and
+// object_room.cc (limits) share. Not for others.
 #pragma once
 
 #include <algorithm>
@@ -20,19 +20,19 @@
 
 namespace penstock::cache::object {
 
-inline constexpr std::uint32_t kPieceRanges = 64;             // a piece: one mask, 4 MiB, one read
+inline constexpr std::uint32_t kPieceRanges = 64;  // a piece: one mask, 4 MiB, one read
 inline constexpr std::uint64_t kPieceBytes = std::uint64_t{kPieceRanges} * PST_RANGE_BYTES;
-inline constexpr std::size_t kMaxRuns = 6;                    // in flight: at most 24 MiB of buffers
-inline constexpr std::size_t kMaxOpen = 256;                  // objects with descriptors of ours
-inline constexpr int kMaxAttempts = 3;                        // of one question, when objects turn bad
+inline constexpr std::size_t kMaxRuns = 6;    // in flight: at most 24 MiB of buffers
+inline constexpr std::size_t kMaxOpen = 256;  // objects with descriptors of ours
+inline constexpr int kMaxAttempts = 3;        // of one question, when objects turn bad
 inline constexpr std::int64_t kRunTimeoutNs = 60'000'000'000;
 static_assert(kPieceBytes <= 8u << 20, "SourceRead's limit");
 
 // One bit per range.
 struct Piece {
-  bool loaded = false;         // `present` says what the .meta says
-  std::uint64_t present = 0;   // complete, and checked or written in this start
-  std::uint64_t unchecked = 0; // complete as an earlier start left it
+  bool loaded = false;          // `present` says what the .meta says
+  std::uint64_t present = 0;    // complete, and checked or written in this start
+  std::uint64_t unchecked = 0;  // complete as an earlier start left it
   std::uint64_t running = 0;
 };
 
@@ -41,17 +41,17 @@ struct Waiter;
 
 struct Object {
   ObjectKey key;
-  ObjectFiles files;                       // data invalid while closed
+  ObjectFiles files;  // data invalid while closed
   bool open = false;
   bool memory = false;
-  bool handed_out = false;                 // a reader may have it open
-  bool doomed = false;                     // unlinked, not in the map any more
-  std::uint64_t bytes = 0;                 // counted against the limit
+  bool handed_out = false;  // a reader may have it open
+  bool doomed = false;      // unlinked, not in the map any more
+  std::uint64_t bytes = 0;  // counted against the limit
   std::unordered_map<std::uint64_t, Piece> pieces;
   std::vector<Waiter*> waiters;
   std::uint32_t runs = 0;
-  bool queued = false;                     // in the list of those that want runs
-  std::list<Object*>::iterator age;        // place in the order of use
+  bool queued = false;               // in the list of those that want runs
+  std::list<Object*>::iterator age;  // place in the order of use
 
   bool idle() const { return waiters.empty() && runs == 0; }
   std::uint64_t BytesOf(std::uint64_t range, std::uint64_t count) const {
@@ -65,11 +65,11 @@ struct Waiter {
   EngineOp* op = nullptr;
   ObjectSource* source = nullptr;
   Object* object = nullptr;
-  std::uint64_t first = 0, end = 0;        // ranges
-  std::uint64_t complete_to = 0;           // all before it are present
-  std::uint64_t asked_to = 0;              // all before it are present or running
+  std::uint64_t first = 0, end = 0;  // ranges
+  std::uint64_t complete_to = 0;     // all before it are present
+  std::uint64_t asked_to = 0;        // all before it are present or running
   int attempts = 0;
-  bool filled = false;                     // something had to be fetched
+  bool filled = false;  // something had to be fetched
   Loop::TimerId timer = 0;
 };
 
@@ -78,10 +78,10 @@ struct Run {
   class Store* store = nullptr;
   Object* object = nullptr;
   std::uint64_t piece = 0;
-  std::uint32_t first = 0, count = 0;      // ranges within the piece
+  std::uint32_t first = 0, count = 0;  // ranges within the piece
   std::uint64_t bytes = 0;
-  std::uint64_t reserved = 0;              // counted in the store's reserved_
-  bool check = false;                      // reads back what an earlier start wrote
+  std::uint64_t reserved = 0;  // counted in the store's reserved_
+  bool check = false;          // reads back what an earlier start wrote
   std::unique_ptr<std::byte[]> buffer;
   std::byte records[kPieceRanges * kMetaRecordBytes];
   SourceRead read;
@@ -109,7 +109,7 @@ class Store final : public ObjectStore {
   void Attach(Waiter* waiter, bool force_memory);
   Result<Object*> Acquire(const Waiter& waiter, bool force_memory);
   Result<void> OpenFiles(Object* object, const ObjectHeader& header, bool force_memory);
-  bool Advance(Waiter* waiter);            // true if it has all its ranges
+  bool Advance(Waiter* waiter);  // true if it has all its ranges
   void Finish(Waiter* waiter, int err);
   void MoveWaiters(Object* object, bool force_memory, int err);
   void Doom(Object* object);
@@ -151,14 +151,14 @@ class Store final : public ObjectStore {
   Loop* loop_;
   ObjectStoreConfig config_;
   std::vector<std::uint64_t> origin_digests_;
-  std::unique_ptr<ObjectDir> dir_;         // none: memory files only
+  std::unique_ptr<ObjectDir> dir_;  // none: memory files only
   ObjectDir::Scan scan_;
   Loop::TimerId scan_timer_ = 0;
   std::unordered_map<ObjectKey, Object*, ObjectKeyHash> objects_;
-  std::set<Object*> doomed_;               // with runs still under way
-  std::list<Object*> by_age_;              // oldest use first
+  std::set<Object*> doomed_;   // with runs still under way
+  std::list<Object*> by_age_;  // oldest use first
   std::unordered_map<EngineOp*, std::unique_ptr<Waiter>> waiters_;
-  std::deque<Object*> wanting_;            // round robin over objects that want runs
+  std::deque<Object*> wanting_;  // round robin over objects that want runs
   std::unordered_map<Run*, std::unique_ptr<Run>> runs_;
   std::size_t open_count_ = 0;
   bool pumping_ = false;
@@ -169,8 +169,8 @@ class Store final : public ObjectStore {
     bool memory = false;
   };
   std::vector<Zombie> zombies_;
-  std::uint64_t used_[2] = {0, 0};         // [disk, memory]: objects, zombies
-  std::uint64_t reserved_[2] = {0, 0};     // runs under way
+  std::uint64_t used_[2] = {0, 0};      // [disk, memory]: objects, zombies
+  std::uint64_t reserved_[2] = {0, 0};  // runs under way
   Loop::TimerId zombie_timer_ = 0;
   std::int64_t zombie_delay_ns_ = 0;
   std::int64_t next_trouble_log_ns_ = 0;

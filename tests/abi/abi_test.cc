@@ -1,5 +1,5 @@
-// C and C++ see the same layouts, and they are the committed ones. A change here is a change of the ABI:
-// bump PST_ABI_MAJOR or PST_ABI_MINOR (shim/abi/abi.h), then
+// C and C++ see the same layouts, and they are the committed ones. A change here is a change of the
+// ABI: bump PST_ABI_MAJOR or PST_ABI_MINOR (shim/abi/abi.h), then
 //   build/release/tests/abi_dump_c > tests/abi/golden.txt
 #include <gtest/gtest.h>
 

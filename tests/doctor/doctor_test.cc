@@ -74,8 +74,8 @@ TEST_F(DoctorTest, AUsableMachineHasNothingThatFails) {
     EXPECT_TRUE(check.verdict == Verdict::kOk || !check.remedy.empty()) << check.name;
   }
   for (const char* name : {"kernel", "io-uring", "memory-files", "huge-pages", "open-files",
-                           "locked-memory", "memory", "socket-folder", "cache-dir", "sidecar", "origin",
-                           "seccomp", "namespaces", "clock", "preload"})
+                           "locked-memory", "memory", "socket-folder", "cache-dir", "sidecar",
+                           "origin", "seccomp", "namespaces", "clock", "preload"})
     EXPECT_TRUE(std::any_of(all.begin(), all.end(), [&](const Check& c) { return c.name == name; }))
         << name;
 }

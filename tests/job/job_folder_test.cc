@@ -294,8 +294,9 @@ TEST_F(JobFolderTest, KeptFilesGoWithTheirSlotAndAreBounded) {
   }
   EXPECT_EQ(kept, 4);
   lines[slots[0]].state = PST_SLOT_FREE;  // closed: makes room
-  EXPECT_TRUE(folder->KeepFile(1, slots[4], pst_word_generation(lines[slots[4]].word), file,
-                               Temporary("x")).has_value());
+  EXPECT_TRUE(
+      folder->KeepFile(1, slots[4], pst_word_generation(lines[slots[4]].word), file, Temporary("x"))
+          .has_value());
   folder->Release(1);
   EXPECT_EQ(folder->GetStats().kept_files, 0u);
 }
@@ -332,9 +333,10 @@ TEST_F(JobFolderTest, ShadowDirectoriesAreRealAndNamedByMountAndPath) {
     EXPECT_TRUE(S_ISDIR(st.st_mode));
     EXPECT_EQ(st.st_mode & 07777, 0555u);
     char link[PATH_MAX] = {};
-    ASSERT_GT(::readlink(("/proc/self/fd/" + std::to_string(*fd)).c_str(), link, sizeof link - 1), 0);
-    EXPECT_EQ(std::string(link), config.path + "/" PST_SHADOW_DIR "/3" +
-                                     (path.empty() ? "" : "/" + path));
+    ASSERT_GT(::readlink(("/proc/self/fd/" + std::to_string(*fd)).c_str(), link, sizeof link - 1),
+              0);
+    EXPECT_EQ(std::string(link),
+              config.path + "/" PST_SHADOW_DIR "/3" + (path.empty() ? "" : "/" + path));
     EXPECT_EQ(::fcntl(*fd, F_GETFD), FD_CLOEXEC);
     ::close(*fd);
   }
@@ -375,8 +377,9 @@ TEST_F(JobFolderTest, ShadowDirectoriesFollowNoLinkAndAreBounded) {
   fs::create_directory(root + "/outside");
   ::close(*folder->Directory(0, "a"));
   ASSERT_EQ(::chmod((config.path + "/" PST_SHADOW_DIR "/0").c_str(), 0755), 0);
-  ASSERT_EQ(::symlink((root + "/outside").c_str(),
-                      (config.path + "/" PST_SHADOW_DIR "/0/link").c_str()), 0);
+  ASSERT_EQ(
+      ::symlink((root + "/outside").c_str(), (config.path + "/" PST_SHADOW_DIR "/0/link").c_str()),
+      0);
   EXPECT_FALSE(folder->Directory(0, "link").has_value());
   EXPECT_FALSE(folder->Directory(0, "link/below").has_value());
   EXPECT_TRUE(fs::is_empty(root + "/outside"));

@@ -146,7 +146,8 @@ TEST(SlotLeasesRandomTest, NeverGivesOutWhatALiveFamilyMayHold) {
   for (int step = 0; step < 3000; step++) {
     const unsigned what = static_cast<unsigned>(random() % 10);
     if (live.empty() || (what < 2 && live.size() < 20)) {
-      const std::uint64_t parent = live.empty() || random() % 4 == 0 ? 0 : live[random() % live.size()];
+      const std::uint64_t parent =
+          live.empty() || random() % 4 == 0 ? 0 : live[random() % live.size()];
       ASSERT_TRUE(leases.Join(next_id, parent));
       processes[next_id] = {parent, true, {}};
       live.push_back(next_id++);

@@ -1,14 +1,15 @@
 // A small model of C11's memory order for running shim/abi under every behaviour it allows.
 //
-// Each location keeps all values ever stored (its messages). Each thread has a view: for each location
-// the oldest message it may still read. A load picks any message from the view on: that is how a relaxed
-// store shows late or out of order, and how a load runs ahead of an earlier one. A release store hands its
-// thread's view over with the message, a relaxed one the view of the thread's last release fence; an
-// acquire load takes the message's view, a relaxed one takes it at the next acquire fence.
-// (Kang et al.'s views without promises: everything that C11 allows but load buffering.)
+// Each location keeps all values ever stored (its messages). Each thread has a view: for each
+// location the oldest message it may still read. A load picks any message from the view on: that is
+// how a relaxed store shows late or out of order, and how a load runs ahead of an earlier one. A
+// release store hands its thread's view over with the message, a relaxed one the view of the
+// thread's last release fence; an acquire load takes the message's view, a relaxed one takes it at
+// the next acquire fence. (Kang et al.'s views without promises: everything that C11 allows but
+// load buffering.)
 //
-// An oracle decides: which message, which thread goes on. Exhaustive search and seeded random walks are
-// oracles.
+// An oracle decides: which message, which thread goes on. Exhaustive search and seeded random walks
+// are oracles.
 #pragma once
 
 #include <ucontext.h>
@@ -24,7 +25,7 @@
 
 namespace penstock::model {
 
-inline constexpr unsigned kMaxLocations = 64;   // that are ever stored to
+inline constexpr unsigned kMaxLocations = 64;  // that are ever stored to
 using View = std::array<std::uint8_t, kMaxLocations>;
 
 inline void Join(View* to, const View& from) {

@@ -11,14 +11,15 @@ T LoadOf(const T* from, bool acquire) {
 }
 template <typename T, typename V>
 void StoreTo(T* to, V value, bool release) {
-  TheMemory().Store(to, static_cast<std::uint64_t>(*to), static_cast<std::uint64_t>(static_cast<T>(value)),
-                    release);
+  TheMemory().Store(to, static_cast<std::uint64_t>(*to),
+                    static_cast<std::uint64_t>(static_cast<T>(value)), release);
 }
 template <typename T, typename V>
 bool ExchangeAt(T* at, T* expected, V desired) {
   std::uint64_t wanted = *expected;
-  const bool done = TheMemory().CompareExchange(at, static_cast<std::uint64_t>(*at), &wanted,
-                                                static_cast<std::uint64_t>(static_cast<T>(desired)));
+  const bool done =
+      TheMemory().CompareExchange(at, static_cast<std::uint64_t>(*at), &wanted,
+                                  static_cast<std::uint64_t>(static_cast<T>(desired)));
   *expected = static_cast<T>(wanted);
   return done;
 }

@@ -1,11 +1,12 @@
-// The publish protocol of shim/abi/index.h under every behaviour that C11 allows: the production header
-// itself, a writer that publishes, recycles and republishes, readers that may never get a wrong byte, a
-// crash of the writer after every single store. Then the same with bugs put in, each of which must be found.
+// The publish protocol of shim/abi/index.h under every behaviour that C11 allows: the production
+// header itself, a writer that publishes, recycles and republishes, readers that may never get a
+// wrong byte, a crash of the writer after every single store. Then the same with bugs put in, each
+// of which must be found.
 //
-// Readers store nothing, so what one reader can see depends on the writer alone, and a writer that was
-// interrupted anywhere is one that crashed there: exhaustive search runs the writer to each of its stores
-// and tries all that a reader may then read, old and new. The random walks interleave one writer and three
-// readers for real.
+// Readers store nothing, so what one reader can see depends on the writer alone, and a writer that
+// was interrupted anywhere is one that crashed there: exhaustive search runs the writer to each of
+// its stores and tries all that a reader may then read, old and new. The random walks interleave
+// one writer and three readers for real.
 #include "tests/model/model_atomics.h"
 
 // The model's atomics first.
@@ -26,24 +27,24 @@ namespace {
 
 enum class Bug {
   kNone,
-  kRecycleAfterOverwrite,   // bytes are stored before the generation is changed
-  kNoRecycle,               // the generation is not changed at all
-  kGenerationRepeats,       // ... or changed back to one that was in use
-  kNoFinalCheck,            // the reader believes what it copied
-  kPublishBeforeBytes,      // the entry is stored before its bytes
-  kSeqNotOdd,               // the bucket is changed with its seq even
-  kNoBucketReleaseFence,    // W2's fence
-  kNoRecycleReleaseFence,   // W4's fence
-  kSeqStoreRelaxed,         // the bucket's last store without release
-  kSeqLoadRelaxed,          // the reader's first load without acquire
-  kNoBucketAcquireFence,    // the reader's fence before it looks at seq again
-  kNoFinalAcquireFence,     // the reader's fence before it looks at the generation
+  kRecycleAfterOverwrite,  // bytes are stored before the generation is changed
+  kNoRecycle,              // the generation is not changed at all
+  kGenerationRepeats,      // ... or changed back to one that was in use
+  kNoFinalCheck,           // the reader believes what it copied
+  kPublishBeforeBytes,     // the entry is stored before its bytes
+  kSeqNotOdd,              // the bucket is changed with its seq even
+  kNoBucketReleaseFence,   // W2's fence
+  kNoRecycleReleaseFence,  // W4's fence
+  kSeqStoreRelaxed,        // the bucket's last store without release
+  kSeqLoadRelaxed,         // the reader's first load without acquire
+  kNoBucketAcquireFence,   // the reader's fence before it looks at seq again
+  kNoFinalAcquireFence,    // the reader's fence before it looks at the generation
 };
 
 struct Named {
   Bug bug;
   const char* name;
-  int only_script = -1;       // where the search would otherwise be long
+  int only_script = -1;  // where the search would otherwise be long
 };
 const Named kBugs[] = {
     {Bug::kRecycleAfterOverwrite, "RecycleAfterOverwrite"},
@@ -61,7 +62,7 @@ const Named kBugs[] = {
 };
 
 constexpr unsigned kSegments = 2;
-constexpr unsigned kWords = 2;      // of an object
+constexpr unsigned kWords = 2;  // of an object
 constexpr unsigned kKeys = 3;
 
 // Memory as it was before the first store: private to the process, never changed; what the writer
@@ -72,7 +73,8 @@ struct World {
   alignas(64) unsigned char arena[kSegments][PST_SEGMENT_BYTES];
 };
 World& TheWorld() {
-  static auto* world = static_cast<World*>(std::aligned_alloc(4096, (sizeof(World) + 4095) & ~4095ul));
+  static auto* world =
+      static_cast<World*>(std::aligned_alloc(4096, (sizeof(World) + 4095) & ~4095ul));
   static const bool once = [] {
     std::memset(static_cast<void*>(world), 0, sizeof *world);
     for (unsigned i = 0; i < kSegments; i++) world->generations[i] = 100 + i;
@@ -180,11 +182,33 @@ struct NamedScript {
   Script run;
 };
 const NamedScript kScripts[] = {
-    {"republish another key in place", [](Writer& w) { w.Put(0, 0, 0); w.Replace(1, 0, 0); }},
-    {"overwrite an entry whose bytes stay", [](Writer& w) { w.Put(0, 0, 0); w.Put(1, 1, 0); }},
-    {"leave a stale entry behind", [](Writer& w) { w.Put(0, 0, 0); w.Replace(1, 0, 1); }},
-    {"clear, then recycle", [](Writer& w) { w.Put(0, 0, 0); w.Clear(0); w.Replace(1, 0, 0); }},
-    {"recycle twice", [](Writer& w) { w.Put(0, 0, 0); w.Replace(1, 0, 1); w.Replace(2, 0, 2); }},
+    {"republish another key in place",
+     [](Writer& w) {
+       w.Put(0, 0, 0);
+       w.Replace(1, 0, 0);
+     }},
+    {"overwrite an entry whose bytes stay",
+     [](Writer& w) {
+       w.Put(0, 0, 0);
+       w.Put(1, 1, 0);
+     }},
+    {"leave a stale entry behind",
+     [](Writer& w) {
+       w.Put(0, 0, 0);
+       w.Replace(1, 0, 1);
+     }},
+    {"clear, then recycle",
+     [](Writer& w) {
+       w.Put(0, 0, 0);
+       w.Clear(0);
+       w.Replace(1, 0, 0);
+     }},
+    {"recycle twice",
+     [](Writer& w) {
+       w.Put(0, 0, 0);
+       w.Replace(1, 0, 1);
+       w.Replace(2, 0, 2);
+     }},
 };
 
 enum class Outcome { kMiss, kRight, kWrong };
@@ -203,7 +227,8 @@ Outcome Read(const pst_view& view, unsigned number, Bug bug) {
   if (!found) return Outcome::kMiss;
   const auto* words = reinterpret_cast<const std::uint64_t*>(pst_entry_bytes(&view, &entry));
   bool right = entry.length == kWords * 8;
-  for (unsigned i = 0; i < kWords; i++) right &= PST_LOAD_RELAXED(&words[i]) == ContentOf(number, i);
+  for (unsigned i = 0; i < kWords; i++)
+    right &= PST_LOAD_RELAXED(&words[i]) == ContentOf(number, i);
   if (bug != Bug::kNoFinalCheck) {
     weakened.acquire_fence = bug == Bug::kNoFinalAcquireFence;
     const bool current = pst_entry_current(&view, &entry);
@@ -303,7 +328,8 @@ TEST(PublishModelTest, NoBehaviourGivesAWrongByteWhereverTheWriterDies) {
   EXPECT_LE(tally.most_loads, kMaxLoads) << "readers end in bounded steps";
   std::printf("%lu runs, %lu hits, %lu misses, %lu crash points, at most %lu loads\n",
               static_cast<unsigned long>(tally.runs), static_cast<unsigned long>(tally.right),
-              static_cast<unsigned long>(tally.miss), static_cast<unsigned long>(tally.crash_points),
+              static_cast<unsigned long>(tally.miss),
+              static_cast<unsigned long>(tally.crash_points),
               static_cast<unsigned long>(tally.most_loads));
 }
 
@@ -341,8 +367,10 @@ Tally Walk(std::uint64_t seed, Bug bug, double seconds) {
         const auto segment = static_cast<unsigned>(oracle.Next() % kSegments);
         const auto slot = static_cast<unsigned>(oracle.Next() % 3);
         if (oracle.Next() % 6 == 0) writer.Clear(slot);
-        if (std::exchange(used[segment], true)) writer.Replace(key, segment, slot);
-        else writer.Put(key, segment, slot);
+        if (std::exchange(used[segment], true))
+          writer.Replace(key, segment, slot);
+        else
+          writer.Put(key, segment, slot);
       }
     });
     for (int i = 0; i < 3; i++) {

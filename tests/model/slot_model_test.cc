@@ -1,6 +1,6 @@
-// The open-file slot of shim/abi/open_file.h: threads that claim, give back and seek, one that materialises,
-// one that opens the slot anew. Every interleaving of the production functions must give results that some
-// order of whole operations gives; bugs put in must be found.
+// The open-file slot of shim/abi/open_file.h: threads that claim, give back and seek, one that
+// materialises, one that opens the slot anew. Every interleaving of the production functions must
+// give results that some order of whole operations gives; bugs put in must be found.
 #include "tests/model/model_atomics.h"
 
 // The model's atomics first.
@@ -17,7 +17,7 @@
 namespace penstock::model {
 namespace {
 
-constexpr std::uint32_t kGeneration = 6;   // even: open, not materialised
+constexpr std::uint32_t kGeneration = 6;  // even: open, not materialised
 constexpr std::uint64_t kSize = 100;
 
 enum class Kind { kClaim, kSeek, kUnclaim, kFreeze, kReopen };
@@ -25,10 +25,16 @@ struct Operation {
   Kind kind;
   std::uint64_t a = 0, b = 0;
 };
-using Program = std::vector<Operation>;           // of one thread
+using Program = std::vector<Operation>;  // of one thread
 using Results = std::vector<std::vector<std::int64_t>>;
 
-enum class Bug { kNone, kClaimWithoutSwap, kClaimIgnoresGeneration, kFreezeKeepsGeneration, kBlindUnclaim };
+enum class Bug {
+  kNone,
+  kClaimWithoutSwap,
+  kClaimIgnoresGeneration,
+  kFreezeKeepsGeneration,
+  kBlindUnclaim
+};
 
 std::uint64_t Word(std::uint32_t generation, std::uint64_t offset) {
   return (std::uint64_t{generation} << PST_OFFSET_BITS) | offset;
@@ -113,7 +119,8 @@ std::int64_t Perform(const Operation& op, Bug bug) {
       }
       return n < 0 ? -1 : static_cast<std::int64_t>(offset) * 1000 + n;
     }
-    case Kind::kSeek: return pst_slot_seek(&g_slot, kGeneration, op.a);
+    case Kind::kSeek:
+      return pst_slot_seek(&g_slot, kGeneration, op.a);
     case Kind::kUnclaim:
       if (bug == Bug::kBlindUnclaim) {
         PST_STORE_RELAXED(&g_slot.word, Word(kGeneration, op.b));
@@ -143,7 +150,8 @@ struct Tally {
 
 Tally Search(const std::vector<Program>& programs, Bug bug) {
   std::set<std::string> allowed;
-  Orders(programs, std::vector<std::size_t>(programs.size()), {}, Results(programs.size()), &allowed);
+  Orders(programs, std::vector<std::size_t>(programs.size()), {}, Results(programs.size()),
+         &allowed);
   Tally tally;
   Memory& memory = TheMemory();
   Exhaustive oracle;
@@ -184,24 +192,25 @@ TEST(SlotModelTest, ClaimsAndAMaterialiser) {
 }
 
 TEST(SlotModelTest, SeekAgainstClaimsAndAMaterialiser) {
-  const Tally tally = Search({{{Kind::kClaim, 30}, {Kind::kClaim, 80}},
-                              {{Kind::kSeek, 90}},
-                              {{Kind::kFreeze}}}, Bug::kNone);
+  const Tally tally =
+      Search({{{Kind::kClaim, 30}, {Kind::kClaim, 80}}, {{Kind::kSeek, 90}}, {{Kind::kFreeze}}},
+             Bug::kNone);
   EXPECT_TRUE(tally.wrong.empty()) << *tally.wrong.begin();
   EXPECT_GT(tally.seen.size(), 5u);
 }
 
 TEST(SlotModelTest, GivingBackAgainstASeekAndAClaim) {
-  const Tally tally = Search({{{Kind::kClaim, 40}, {Kind::kUnclaim, 40, 10}},
-                              {{Kind::kClaim, 20}},
-                              {{Kind::kSeek, 40}}}, Bug::kNone);
+  const Tally tally = Search(
+      {{{Kind::kClaim, 40}, {Kind::kUnclaim, 40, 10}}, {{Kind::kClaim, 20}}, {{Kind::kSeek, 40}}},
+      Bug::kNone);
   EXPECT_TRUE(tally.wrong.empty()) << *tally.wrong.begin();
 }
 
 TEST(SlotModelTest, AStaleHolderNeverMovesTheNextOpensOffset) {
   const Tally tally = Search({{{Kind::kClaim, 30}, {Kind::kClaim, 30}, {Kind::kSeek, 7}},
                               {{Kind::kReopen}},
-                              {{Kind::kUnclaim, 30, 0}}}, Bug::kNone);
+                              {{Kind::kUnclaim, 30, 0}}},
+                             Bug::kNone);
   EXPECT_TRUE(tally.wrong.empty()) << *tally.wrong.begin();
 }
 
@@ -210,7 +219,8 @@ TEST(SlotModelTest, SeededBugsAreFound) {
   EXPECT_FALSE(Search(kReadersAndMaterialiser, Bug::kFreezeKeepsGeneration).wrong.empty());
   EXPECT_FALSE(Search(kReadersAndMaterialiser, Bug::kClaimIgnoresGeneration).wrong.empty());
   EXPECT_FALSE(Search({{{Kind::kClaim, 40}, {Kind::kUnclaim, 40, 10}}, {{Kind::kClaim, 20}}},
-                      Bug::kBlindUnclaim).wrong.empty());
+                      Bug::kBlindUnclaim)
+                   .wrong.empty());
 }
 
 }  // namespace

@@ -2,8 +2,10 @@
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
+#include <signal.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -345,16 +347,38 @@ TEST_P(ObjectStoreTest, TornOrForeignFilesAreUnknown) {
     ::chmod(data.c_str(), 0600);
     ::chmod(meta.c_str(), 0600);
     switch (how) {
-      case 0: fs::remove(meta); break;
-      case 1: fs::resize_file(meta, 100); break;
-      case 2: fs::resize_file(data, 1 * kMiB); break;
-      case 3: { std::fstream f(meta, std::ios::in | std::ios::out); f.seekp(140); f.put('!'); } break;
-      case 4: fs::resize_file(meta, kMetaHeaderBytes); break;  // records lost
-      case 5: fs::remove(data); fs::create_directory(data); break;
-      case 6: fs::remove(data); fs::create_symlink("/etc/passwd", data); break;
-      case 7: { std::fstream f(meta, std::ios::in | std::ios::out);
-                f.seekp(kMetaHeaderBytes + 3); f.put('!'); } break;
-      default: break;
+      case 0:
+        fs::remove(meta);
+        break;
+      case 1:
+        fs::resize_file(meta, 100);
+        break;
+      case 2:
+        fs::resize_file(data, 1 * kMiB);
+        break;
+      case 3: {
+        std::fstream f(meta, std::ios::in | std::ios::out);
+        f.seekp(140);
+        f.put('!');
+      } break;
+      case 4:
+        fs::resize_file(meta, kMetaHeaderBytes);
+        break;  // records lost
+      case 5:
+        fs::remove(data);
+        fs::create_directory(data);
+        break;
+      case 6:
+        fs::remove(data);
+        fs::create_symlink("/etc/passwd", data);
+        break;
+      case 7: {
+        std::fstream f(meta, std::ios::in | std::ios::out);
+        f.seekp(kMetaHeaderBytes + 3);
+        f.put('!');
+      } break;
+      default:
+        break;
     }
   };
   for (int how = 0; how < 8; how++) {
@@ -525,6 +549,39 @@ TEST_P(ObjectStoreTest, AStartFindsOldBytesAndKeepsTheLimit) {
   EXPECT_GE(store->Stats().objects, 3u);
 }
 
+TEST_P(ObjectStoreTest, ASidecarKilledWhileItFillsLeavesNothingWrong) {
+  constexpr std::uint64_t kSize = 24 * kMiB;
+  const unsigned seed = std::random_device()();
+  SCOPED_TRACE(seed);
+  std::mt19937 random(seed);
+  for (int round = 0; round < 6; round++) {
+    const pid_t child = ::fork();
+    if (child == 0) {
+      auto own_loop = MakeLoop(GetParam());
+      Source own_source(own_loop.get());
+      auto made = MakeObjectStore(own_loop.get(), config);
+      Question question(1, kSize);
+      (*made)->Materialize(&question, &own_source);
+      own_loop->Run();
+      ::_exit(0);
+    }
+    ::usleep(static_cast<useconds_t>(1000 * (1 + random() % 60)));
+    ::kill(child, SIGKILL);
+    ::waitpid(child, nullptr, 0);
+    // Whatever is there is taken over, and what is given out is right.
+    Open();
+    Question part(1, kSize, random() % kSize, 2 * kMiB);
+    Ask(part);
+    ExpectBytes(part, part.offset, std::min<std::uint64_t>(kSize - part.offset, 2 * kMiB));
+    EXPECT_EQ(store->Stats().corrupt, 0u);
+    store.reset();
+  }
+  Open();
+  Question whole(1, kSize);
+  Ask(whole);
+  ExpectBytes(whole, 0, kSize);
+}
+
 TEST_P(ObjectStoreTest, RandomQuestionsAgainstTheContent) {
   config.max_bytes = 24 * kMiB;
   const unsigned seed = std::random_device()();
@@ -550,7 +607,8 @@ TEST_P(ObjectStoreTest, RandomQuestionsAgainstTheContent) {
       if (question.err == ENOSPC) continue;
       given++;
       const std::uint64_t to = std::min(question.attr.size, question.offset + question.length);
-      ExpectBytes(question, question.offset, std::min<std::uint64_t>(to - question.offset, 300'000));
+      ExpectBytes(question, question.offset,
+                  std::min<std::uint64_t>(to - question.offset, 300'000));
     }
     if (round % 4 == 3) {
       RunFor(5);  // fetches of cancelled questions end
