@@ -85,14 +85,17 @@ PST_INLINE FdKind PstFdKindOf(int fd) {
 // The line that a read needs, as a consistent copy (the second line of *out is not filled). False: the
 // number is not ours any more. Hot.
 PST_INLINE bool PstFdHot(int fd, FdEntry* out) {
-  const auto* words = (const uint64_t*)(const void*)&g_fd_entries[fd];
+  using Word = uint64_t __attribute__((may_alias));
+  const auto* words = (const Word*)(const void*)&g_fd_entries[fd];
   uint64_t line[8];
   for (int spin = 0; spin < 64; ++spin) {
     line[0] = __atomic_load_n(&words[0], __ATOMIC_ACQUIRE);
     for (int i = 1; i < 8; ++i) line[i] = __atomic_load_n(&words[i], __ATOMIC_RELAXED);
     __atomic_thread_fence(__ATOMIC_ACQUIRE);
     if (PST_LIKELY((line[0] & 1u) == 0 && __atomic_load_n(&words[0], __ATOMIC_RELAXED) == line[0])) {
-      __builtin_memcpy((void*)out, line, sizeof line);
+      auto* to = (Word*)(void*)out;  // word by word: a wider copy would wait for the stores into `line`
+#pragma GCC unroll 8
+      for (int i = 0; i < 8; ++i) to[i] = line[i];
       return out->kind != kFdNone;
     }
   }
