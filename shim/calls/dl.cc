@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "shim/calls/launch.h"
+#include "shim/calls/needed.h"
 #include "shim/calls/support.h"
 #include "shim/calls/uring.h"
 
@@ -23,7 +24,7 @@ void UniqueProcPath(int fd, char* to) {
   char plain[32];
   ProcFdPath(fd, plain);
   to = stpcpy(to, "/proc/self/fd");
-  for (; count != 0; count >>= 1) to = stpcpy(to, (count & 1) != 0 ? "/." : "/./.");
+  for (; count != 0; count >>= 1) to = stpcpy(to, (count & 1) != 0 ? "/." : "/");
   strcpy(to, plain + strlen("/proc/self/fd"));
 }
 
@@ -38,12 +39,86 @@ bool LeadsIn(const char* path) {
          RouteOf(AT_FDCWD, resolved, &buffer, &route) == Cover::kMount;
 }
 
-PST_COLD void* OpenCoveredLibrary(const char* path, int flags) {
+// A library whose dependencies are being looked for, and the ones that asked for it.
+struct Loading {
+  const char* path;
+  const Loading* asked_by;
+};
+
+// Libraries that need each other in a circle cannot be loaded one by one: the loader reports what
+// is missing.
+bool InCircle(const Loading* loading, const char* name) {
+  for (; loading != nullptr; loading = loading->asked_by) {
+    const char* slash = strrchr(loading->path, '/');
+    if (slash != nullptr && strcmp(slash + 1, name) == 0) return true;
+  }
+  return false;
+}
+
+PST_COLD void* OpenCoveredLibrary(const char* path, int flags, const Loading* asked_by);
+
+// `part` of a search path with $ORIGIN replaced, and "/name", into `to`. False if it does not fit.
+bool Candidate(const char* part, size_t len, const char* origin, size_t origin_len,
+               const char* name, char* to, size_t capacity) {
+  constexpr const char* kTokens[] = {"$ORIGIN", "${ORIGIN}"};
+  size_t at = 0;
+  for (size_t i = 0; i < len;) {
+    size_t token = 0;
+    for (const char* text : kTokens) {
+      if (len - i >= strlen(text) && strncmp(part + i, text, strlen(text)) == 0)
+        token = strlen(text);
+    }
+    size_t add = token != 0 ? origin_len : 1;
+    if (at + add >= capacity) return false;
+    memcpy(to + at, token != 0 ? origin : part + i, add);
+    at += add;
+    i += token != 0 ? token : 1;
+  }
+  if (at + strlen(name) + 2 > capacity) return false;
+  to[at++] = '/';
+  strcpy(to + at, name);
+  return true;
+}
+
+// Loads a dependency if the first place that has it is in a mount. The loader then finds it by its
+// soname.
+bool LoadFrom(const char* search, const Loading& loading, const char* name) {
+  const char* slash = strrchr(loading.path, '/');
+  size_t origin_len = slash == nullptr ? 0 : static_cast<size_t>(slash - loading.path);
+  for (const char* part = search; *part != '\0';) {
+    size_t len = strcspn(part, ":");
+    char path[PST_PATH_MAX];
+    if (len > 0 && Candidate(part, len, loading.path, origin_len, name, path, sizeof path) &&
+        access(path, R_OK) == 0) {
+      if (LeadsIn(path)) OpenCoveredLibrary(path, RTLD_LAZY, &loading);
+      return true;
+    }
+    part += len;
+    if (*part == ':') ++part;
+  }
+  return false;
+}
+
+void LoadNeeded(void* context, const char* name, const char* search) {
+  const auto& loading = *static_cast<const Loading*>(context);
+  if (strchr(name, '/') != nullptr || InCircle(&loading, name)) return;
+  if (void* loaded = real.dlopen(name, RTLD_LAZY | RTLD_NOLOAD); loaded != nullptr) {
+    dlclose(loaded);
+    return;
+  }
+  const char* library_path = getenv("LD_LIBRARY_PATH");
+  if (library_path == nullptr || !LoadFrom(library_path, loading, name))
+    LoadFrom(search, loading, name);
+}
+
+PST_COLD void* OpenCoveredLibrary(const char* path, int flags, const Loading* asked_by) {
   int fd = open(path, O_RDONLY | O_CLOEXEC);
   if (fd < 0 || MakeReal(fd) != 0) {
     if (fd >= 0) close(fd);
     return real.dlopen(path, flags);  // fails, and leaves the message that the program asks for
   }
+  Loading loading = {path, asked_by};
+  EachNeeded(fd, LoadNeeded, &loading);
   char name[256];
   UniqueProcPath(fd, name);
   void* library = real.dlopen(name, flags);
@@ -66,7 +141,7 @@ PST_EXPORT __attribute__((optimize("O2", "omit-frame-pointer"))) void* dlopen(co
     // A library loaded with DEEPBIND would find libc's names before ours.
     flags &= ~RTLD_DEEPBIND;
     if (path != nullptr && strstr(path, "liburing.so") != nullptr) UringStart();
-    if (IsCoveredLibrary(path)) return OpenCoveredLibrary(path, flags);
+    if (IsCoveredLibrary(path)) return OpenCoveredLibrary(path, flags, nullptr);
   }
   return real.dlopen(path, flags);
 }
