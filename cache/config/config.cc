@@ -33,20 +33,20 @@ constexpr std::array<std::string_view, 3> kClasses = {"dataset", "general", "che
 constexpr std::array<std::string_view, 7> kAuthModes = {"auto",     "key", "sas", "msi",
                                                         "workload", "spn", "anon"};
 
-// An absolute path of `key`, normalised into `value`.
-bool ReadPath(Section& section, std::string_view key, std::string* value) {
+// An absolute path of `key`, normalised into `value`. Its node, or null if there is no good one.
+const toml::node* ReadPath(Section& section, std::string_view key, std::string* value) {
   std::string text;
   const toml::node* node = section.String(key, &text);
-  if (node == nullptr) return false;
+  if (node == nullptr) return nullptr;
   const auto normal = NormalisePath(text);
   if (!normal) {
     section.Fail(*node, key,
                  fmt::format("{} is not allowed here; allowed is an absolute path without \"..\"",
                              Shown(*node)));
-    return false;
+    return nullptr;
   }
   *value = *normal;
-  return true;
+  return node;
 }
 
 void ReadAllowedUids(Section& section, SidecarConfig* sidecar) {
@@ -76,11 +76,12 @@ void ReadAllowedUids(Section& section, SidecarConfig* sidecar) {
 
 void ReadSidecar(Section section, SidecarConfig* sidecar) {
   constexpr std::string_view kSocket = "socket";
-  if (ReadPath(section, kSocket, &sidecar->socket) && sidecar->socket.size() > kSocketPathMax)
-    section.FailHere(kSocket,
-                     fmt::format("the path has {} bytes; a unix socket's path may have {} at most: "
-                                 "use a shorter folder",
-                                 sidecar->socket.size(), kSocketPathMax));
+  if (const toml::node* node = ReadPath(section, kSocket, &sidecar->socket);
+      node != nullptr && sidecar->socket.size() > kSocketPathMax)
+    section.Fail(*node, kSocket,
+                 fmt::format("the path has {} bytes; a unix socket's path may have {} at most: use "
+                             "a shorter folder",
+                             sidecar->socket.size(), kSocketPathMax));
   section.Duration("linger", &sidecar->linger_ns, 0, 365 * kDay);
   section.Duration("wait", &sidecar->wait_ns, 0, kDay);
   section.Duration("grace", &sidecar->grace_ns, 0, kDay);
@@ -188,17 +189,20 @@ void ReadEndpoint(Section& section, MountConfig* mount) {
 
 void ReadMountPath(Section& section, MountConfig* mount) {
   constexpr std::string_view kKey = "path";
-  if (ReadPath(section, kKey, &mount->path)) {
-    if (mount->path == "/")
-      section.FailHere(kKey, "\"/\" cannot be covered; name a folder, such as \"/data/train\"");
-    if (mount->path.find(':') != std::string::npos)
-      section.FailHere(kKey, "a colon is not allowed: PENSTOCK_PATHS separates paths with it");
-    if (mount->path.size() >= PST_MOUNT_PATH_MAX)
-      section.FailHere(kKey, fmt::format("has {} bytes; allowed are {}", mount->path.size(),
-                                         PST_MOUNT_PATH_MAX - 1));
-  } else if (section.Raw(kKey) == nullptr) {
-    section.FailHere(kKey, "is missing; allowed is an absolute path such as \"/data/train\"");
+  const toml::node* node = ReadPath(section, kKey, &mount->path);
+  if (node == nullptr) {
+    if (section.Raw(kKey) == nullptr)
+      section.FailHere(kKey, "is missing; allowed is an absolute path such as \"/data/train\"");
+    return;
   }
+  if (mount->path == "/")
+    section.Fail(*node, kKey, "\"/\" cannot be covered; name a folder, such as \"/data/train\"");
+  if (mount->path.find(':') != std::string::npos)
+    section.Fail(*node, kKey, "a colon is not allowed: PENSTOCK_PATHS separates paths with it");
+  if (mount->path.size() >= PST_MOUNT_PATH_MAX)
+    section.Fail(
+        *node, kKey,
+        fmt::format("has {} bytes; allowed are {}", mount->path.size(), PST_MOUNT_PATH_MAX - 1));
 }
 
 MountConfig ReadMount(Section section, const std::string& prefix, const std::string& file,
