@@ -1,6 +1,7 @@
 // stat, lstat, fstat, fstatat, statx, their old __xstat forms, access and faccessat.
 
 #include <fcntl.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
@@ -135,12 +136,25 @@ PST_COLD int AccessThroughLinks(int dirfd, const char* path, int mode, int resul
   return found == Result::kNotOurs ? result : Answer(found);
 }
 
+// A link of a number (/dev/fd/N, /proc/PID/fd/N) led the kernel to a socket: perhaps to a reservation, which
+// stands for one of our files. Changes nothing otherwise.
+PST_COLD Result StatByNumber(const char* path, struct stat* out) {
+  if (!g_config.active || path == nullptr || path[0] != '/') return Result::kNotOurs;
+  KeepErrno keep;
+  char name[PST_PATH_MAX];
+  return realpath(path, name) != nullptr && StatPath(AT_FDCWD, name, out) == Result::kDone ? Result::kDone
+                                                                                            : Result::kNotOurs;
+}
+
 // The end of a stat by name: done, or the kernel's answer, or what a link leads to.
 template <class Call>
 PST_INLINE int Settle(Result result, int dirfd, const char* path, bool follow, struct stat* out, Call call) {
   if (PST_LIKELY(result != Result::kNotOurs)) return Answer(result);
   int kernel = call();
-  if (PST_LIKELY(kernel == 0)) return 0;
+  if (PST_LIKELY(kernel == 0)) {
+    if (PST_UNLIKELY(S_ISSOCK(out->st_mode)) && follow) StatByNumber(path, out);
+    return 0;
+  }
   Result linked = StatThroughLinks(dirfd, path, follow, out);
   return linked == Result::kNotOurs ? kernel : Answer(linked);
 }
@@ -178,8 +192,13 @@ PST_EXPORT int statx(int dirfd, const char* path, int flags, unsigned mask, stru
   Result result = StatAt(dirfd, path, &info, flags);
   if (PST_LIKELY(result == Result::kNotOurs)) {
     int kernel = real.statx(dirfd, path, flags, mask, out);
-    if (PST_LIKELY(kernel == 0)) return 0;
-    result = StatThroughLinks(dirfd, path, (flags & AT_SYMLINK_NOFOLLOW) == 0, &info);
+    bool follow = (flags & AT_SYMLINK_NOFOLLOW) == 0;
+    if (PST_LIKELY(kernel == 0)) {
+      if (PST_LIKELY(!S_ISSOCK(out->stx_mode)) || !follow) return 0;
+      result = StatByNumber(path, &info);
+    } else {
+      result = StatThroughLinks(dirfd, path, follow, &info);
+    }
     if (result == Result::kNotOurs) return kernel;
   }
   if (result == Result::kDone) Widen(info, out);
