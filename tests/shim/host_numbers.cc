@@ -41,15 +41,27 @@ void BecomesPipe(int fd, const char* how) {
   close(ends[1]);
 }
 
+void Closed(int fd) {
+  char byte;
+  struct stat info;
+  CHECK(read(fd, &byte, 1) == -1 && errno == EBADF);
+  CHECK(pread(fd, &byte, 1, 0) == -1 && errno == EBADF);
+  CHECK(fstat(fd, &info) == -1 && errno == EBADF);
+  CHECK(lseek(fd, 0, SEEK_CUR) == -1 && errno == EBADF);
+}
+
 void Stale() {
   int fd = Open();
   close(fd);
+  Closed(fd);
   BecomesPipe(fd, "close");
   fd = Open();
   close_range(static_cast<unsigned>(fd), ~0u, 0);
+  Closed(fd);
   BecomesPipe(fd, "close_range");
   fd = Open();
   closefrom(fd);
+  Closed(fd);
   BecomesPipe(fd, "closefrom");
   fd = Open();
   syscall(SYS_close, fd);  // through libc's syscall()

@@ -30,7 +30,7 @@ std::vector<unsigned char> Slurp(const std::string& path) {
 void OpenReadClose(int number, unsigned seed) {
   std::mt19937 random(seed + static_cast<unsigned>(number));
   std::vector<unsigned char> buffer(200000);
-  for (int i = 0; i < 800; ++i) {
+  for (int i = 0; i < 300; ++i) {
     const int k = static_cast<int>(random() % kFiles);
     const std::vector<unsigned char>& want = g_bytes[static_cast<size_t>(k)];
     const int fd = open((g_covered + "/sub/t" + std::to_string(k)).c_str(), O_RDONLY | O_CLOEXEC);

@@ -1,9 +1,9 @@
 #!/bin/bash
 # Runs a host program with the library preloaded, on a folder that a sidecar of its own serves.
-#   run_host.sh PENSTOCKD LIBRARY PROGRAM [MEMORY]
+#   run_host.sh PENSTOCKD LIBRARY PROGRAM [MEMORY [CLASS]]
 # The program gets two arguments: the covered folder and the plain one that it mirrors. Its exit code is ours.
 set -u
-penstockd=$1 library=$2 program=$3 memory=${4:-64MiB}
+penstockd=$1 library=$2 program=$3 memory=${4:-64MiB} class=${5:-dataset}
 work=$(mktemp -d)
 sidecar=
 finish() {
@@ -23,7 +23,7 @@ head -c 65536 /dev/urandom >"$plain/sub/r"
 head -c 65537 /dev/urandom >"$plain/sub/r+1"
 head -c 3000001 /dev/urandom >"$plain/sub/deep/big"
 for i in $(seq 300); do printf '%s\n' "$i" >"$plain/many/file-$i-$(printf '%*s' $((i % 60)) '' | tr ' ' n)"; done
-for i in $(seq 0 63); do head -c $((100000 + i * 1000)) /dev/urandom >"$plain/sub/t$i"; done
+for i in $(seq 0 63); do head -c $((300000 + i * 8000)) /dev/urandom >"$plain/sub/t$i"; done
 chmod -R a-w "$plain" && chmod 0555 "$plain"
 
 cat >"$work/job.toml" <<TOML
@@ -38,6 +38,7 @@ nvme = "256MiB"
 [[mount]]
 path = "/penstock-test/data"
 origin = "file://$plain"
+class = "$class"
 TOML
 "$penstockd" -c "$work/job.toml" >"$work/log" 2>&1 &
 sidecar=$!
