@@ -43,6 +43,12 @@ int CoveredThere(const char* path) {
     }
     case Cover::kError:
       return -route.err;
+    case Cover::kAncestor: {
+      // Above a mount: the disk's own folder, or one that only we know.
+      KeepErrno keep;
+      struct stat info;
+      return real.stat(route.full, &info) == 0 ? 0 : 1;
+    }
     default:
       return 0;
   }

@@ -61,20 +61,23 @@ int AncestorErrno(const Route& route, Wants wants) {
   return wants == Wants::kNew ? EEXIST : wants == Wants::kOldFile ? EISDIR : EBUSY;
 }
 
-// 0: not covered, the call is the kernel's. Else the errno to give.
-int Refusal(int dirfd, const char* path, Wants wants) {
-  PathBuffer buffer;
+// 0: not covered, the call is the kernel's. Else the errno to give. Where ".." left a mount, `path` becomes the
+// absolute name in `buffer`, because the kernel stands in a shadow directory.
+int Refusal(int dirfd, const char*& path, Wants wants, PathBuffer* buffer) {
   Route route;
-  switch (RouteOf(dirfd, path, &buffer, &route)) {
+  switch (RouteOf(dirfd, path, buffer, &route)) {
     case Cover::kMount:
       return MountErrno(route, wants);
     case Cover::kAncestor:
-      return AncestorErrno(route, wants);
+      if (int err = AncestorErrno(route, wants); err != 0) return err;
+      break;
     case Cover::kError:
       return route.err;
     default:
-      return 0;
+      break;
   }
+  if (PST_UNLIKELY(route.full != nullptr)) path = route.full;
+  return 0;
 }
 
 // The mount of a path, -1 if it has none.
@@ -90,10 +93,20 @@ bool NamesCoveredFd(int dirfd, const char* path) {
   return (path == nullptr || *path == '\0') && IsCovered(PstFdKindOf(dirfd));
 }
 
+// A pattern is written to, so another name cannot stand in for it: one that leads out of a mount by ".." is
+// refused rather than made in a shadow directory.
+int PatternRefusal(char* pattern) {
+  PathBuffer outside;
+  const char* path = pattern;
+  int err = Refusal(AT_FDCWD, path, Wants::kNew, &outside);
+  return err != 0 || path == pattern ? err : EROFS;
+}
+
 // Two names: both of one mount, or EXDEV.
-int PairRefusal(int from_dirfd, const char* from, int to_dirfd, const char* to, Wants wants_to) {
-  int from_err = Refusal(from_dirfd, from, Wants::kOld);
-  int to_err = Refusal(to_dirfd, to, wants_to);
+int PairRefusal(int from_dirfd, const char*& from, int to_dirfd, const char*& to, Wants wants_to,
+                PathBuffer* buffers) {
+  int from_err = Refusal(from_dirfd, from, Wants::kOld, &buffers[0]);
+  int to_err = Refusal(to_dirfd, to, wants_to, &buffers[1]);
   if (PST_LIKELY(from_err == 0 && to_err == 0)) return 0;
   if (from_err != 0 && from_err != EROFS) return from_err;
   if (from_err == 0 || to_err == 0 || MountOf(from_dirfd, from) != MountOf(to_dirfd, to))
@@ -107,7 +120,8 @@ int PairRefusal(int from_dirfd, const char* from, int to_dirfd, const char* to, 
 using namespace penstock;
 
 #define PST_REFUSE(dirfd, path, wants) \
-  if (int err = Refusal(dirfd, path, Wants::wants); PST_UNLIKELY(err != 0)) return PstFail(err)
+  PathBuffer outside;                  \
+  if (int err = Refusal(dirfd, path, Wants::wants, &outside); PST_UNLIKELY(err != 0)) return PstFail(err)
 #define PST_REFUSE_AT(dirfd, path, wants)                               \
   if (PST_UNLIKELY(NamesCoveredFd(dirfd, path))) return PstFail(EROFS); \
   PST_REFUSE(dirfd, path, wants)
@@ -133,7 +147,8 @@ PST_EXPORT int unlink(const char* path) {
 }
 
 PST_EXPORT int unlinkat(int dirfd, const char* path, int flags) {
-  if (int err = Refusal(dirfd, path, (flags & AT_REMOVEDIR) != 0 ? Wants::kOld : Wants::kOldFile);
+  PathBuffer outside;
+  if (int err = Refusal(dirfd, path, (flags & AT_REMOVEDIR) != 0 ? Wants::kOld : Wants::kOldFile, &outside);
       PST_UNLIKELY(err != 0))
     return PstFail(err);
   return real.unlinkat(dirfd, path, flags);
@@ -145,33 +160,38 @@ PST_EXPORT int remove(const char* path) {
 }
 
 PST_EXPORT int rename(const char* from, const char* to) {
-  if (int err = PairRefusal(AT_FDCWD, from, AT_FDCWD, to, Wants::kOld); PST_UNLIKELY(err != 0))
+  PathBuffer outside[2];
+  if (int err = PairRefusal(AT_FDCWD, from, AT_FDCWD, to, Wants::kOld, outside); PST_UNLIKELY(err != 0))
     return PstFail(err);
   return real.rename(from, to);
 }
 
 PST_EXPORT int renameat(int from_dirfd, const char* from, int to_dirfd, const char* to) {
-  if (int err = PairRefusal(from_dirfd, from, to_dirfd, to, Wants::kOld); PST_UNLIKELY(err != 0))
+  PathBuffer outside[2];
+  if (int err = PairRefusal(from_dirfd, from, to_dirfd, to, Wants::kOld, outside); PST_UNLIKELY(err != 0))
     return PstFail(err);
   return real.renameat(from_dirfd, from, to_dirfd, to);
 }
 
 PST_EXPORT int renameat2(int from_dirfd, const char* from, int to_dirfd, const char* to,
                          unsigned flags) {
-  if (int err = PairRefusal(from_dirfd, from, to_dirfd, to, Wants::kOld); PST_UNLIKELY(err != 0))
+  PathBuffer outside[2];
+  if (int err = PairRefusal(from_dirfd, from, to_dirfd, to, Wants::kOld, outside); PST_UNLIKELY(err != 0))
     return PstFail(err);
   return real.renameat2(from_dirfd, from, to_dirfd, to, flags);
 }
 
 PST_EXPORT int link(const char* from, const char* to) {
-  if (int err = PairRefusal(AT_FDCWD, from, AT_FDCWD, to, Wants::kNew); PST_UNLIKELY(err != 0))
+  PathBuffer outside[2];
+  if (int err = PairRefusal(AT_FDCWD, from, AT_FDCWD, to, Wants::kNew, outside); PST_UNLIKELY(err != 0))
     return PstFail(err);
   return real.link(from, to);
 }
 
 PST_EXPORT int linkat(int from_dirfd, const char* from, int to_dirfd, const char* to, int flags) {
   if (PST_UNLIKELY(NamesCoveredFd(from_dirfd, from))) return PstFail(EXDEV);
-  if (int err = PairRefusal(from_dirfd, from, to_dirfd, to, Wants::kNew); PST_UNLIKELY(err != 0))
+  PathBuffer outside[2];
+  if (int err = PairRefusal(from_dirfd, from, to_dirfd, to, Wants::kNew, outside); PST_UNLIKELY(err != 0))
     return PstFail(err);
   return real.linkat(from_dirfd, from, to_dirfd, to, flags);
 }
@@ -277,27 +297,27 @@ PST_EXPORT int mkfifoat(int dirfd, const char* path, mode_t mode) {
 }
 
 PST_EXPORT int mkstemp(char* pattern) {
-  PST_REFUSE(AT_FDCWD, pattern, kNew);
+  if (int err = PatternRefusal(pattern); PST_UNLIKELY(err != 0)) return PstFail(err);
   return Fresh(real.mkstemp(pattern));
 }
 
 PST_EXPORT int mkostemp(char* pattern, int flags) {
-  PST_REFUSE(AT_FDCWD, pattern, kNew);
+  if (int err = PatternRefusal(pattern); PST_UNLIKELY(err != 0)) return PstFail(err);
   return Fresh(real.mkostemp(pattern, flags));
 }
 
 PST_EXPORT int mkstemps(char* pattern, int suffix) {
-  PST_REFUSE(AT_FDCWD, pattern, kNew);
+  if (int err = PatternRefusal(pattern); PST_UNLIKELY(err != 0)) return PstFail(err);
   return Fresh(real.mkstemps(pattern, suffix));
 }
 
 PST_EXPORT int mkostemps(char* pattern, int suffix, int flags) {
-  PST_REFUSE(AT_FDCWD, pattern, kNew);
+  if (int err = PatternRefusal(pattern); PST_UNLIKELY(err != 0)) return PstFail(err);
   return Fresh(real.mkostemps(pattern, suffix, flags));
 }
 
 PST_EXPORT char* mkdtemp(char* pattern) {
-  if (int err = Refusal(AT_FDCWD, pattern, Wants::kNew); PST_UNLIKELY(err != 0)) {
+  if (int err = PatternRefusal(pattern); PST_UNLIKELY(err != 0)) {
     PstFail(err);
     return nullptr;
   }

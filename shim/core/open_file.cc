@@ -134,11 +134,10 @@ int PstOpenRoute(const Route& route, int flags, mode_t) {
   return fd;
 }
 
-PST_COLD static int OpenAncestor(const Route& route, int flags, bool* handled) {
+PST_COLD static int OpenAncestor(const Route& route, int flags, mode_t mode) {
   // On disk it is the disk's; the number is remembered because paths through it can lead to a mount.
-  long fd = Raw(SYS_openat, AT_FDCWD, route.full, flags, 0777);
+  long fd = Raw(SYS_openat, AT_FDCWD, route.full, flags, mode);
   if (fd == -ENOENT) return (flags & O_CREAT) != 0 ? -EISDIR : -EACCES;
-  *handled = true;
   if (fd < 0) return (int)fd;
   PstFdForget((int)fd);
   if ((unsigned)fd < g_fd_count) {
@@ -164,7 +163,7 @@ int PstOpenAt(int dirfd, const char* path, int flags, mode_t mode, bool* handled
     case Cover::kError:
       return -route.err;
     case Cover::kAncestor:
-      return OpenAncestor(route, flags, handled);
+      return OpenAncestor(route, flags, mode);
     case Cover::kNone:
       break;
   }

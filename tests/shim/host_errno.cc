@@ -105,6 +105,13 @@ void PathsOutside() {
   CHECK(chdir((g_covered + "/sub").c_str()) == 0);
   CHECK(Try("r", O_RDONLY) == 0 && Try("../hello", O_RDONLY) == 0 && Try("../../../etc/passwd", O_RDONLY) == 0);
   CHECK(Try("nothing", O_RDONLY) == ENOENT && TryStat(".") == 0 && TryStat("..") == 0);
+  // ".." out of the mount names the disk's own files, also where the kernel does the work.
+  char made[] = "/tmp/penstock-out-XXXXXX";
+  CHECK(mkdtemp(made) != nullptr);
+  const std::string up = std::string("../../..") + made;
+  CHECK(mkdir((up + "/new").c_str(), 0700) == 0 && access((std::string(made) + "/new").c_str(), X_OK) == 0);
+  CHECK(rename((up + "/new").c_str(), (up + "/newer").c_str()) == 0 && rmdir((up + "/newer").c_str()) == 0);
+  CHECK(rmdir(up.c_str()) == 0);
   char cwd[4096];
   CHECK(getcwd(cwd, sizeof cwd) != nullptr && g_covered + "/sub" == cwd, "%s", cwd);
   CHECK(chdir("/") == 0);
