@@ -25,6 +25,8 @@ constexpr int64_t kAnswerNs = 30'000 * kMs;      // the origin's own deadline ..
 constexpr int64_t kGraceNs = 5'000 * kMs;        // ... and time to report it
 constexpr int64_t kFillNs = 86'400'000 * kMs;    // a large file: as long as the sidecar lives
 
+constexpr int kMaxLost = 5;
+
 enum class Outcome { kAnswered, kLost, kTimedOut, kBusy };
 
 int64_t AnswerBudgetNs(const Ask& ask) { return ask.op == PST_OP_MATERIALIZE ? kFillNs : kAnswerNs; }
@@ -138,7 +140,8 @@ Outcome AskOnce(pst_session* session, const Ask& ask, int64_t deadline_ns, Answe
 int PstAsk(const Ask& ask, Answer* answer) {
   memset(answer, 0, sizeof *answer);
   int64_t join_deadline = JoinDeadlineNs();
-  for (;;) {
+  // A question that costs us the session each time is not asked for ever.
+  for (int lost = 0; lost < kMaxLost; ++lost) {
     int err = EIO;
     pst_session* session = EnsureSession(join_deadline, &err);
     if (session == nullptr) return answer->err = err;
@@ -153,6 +156,7 @@ int PstAsk(const Ask& ask, Answer* answer) {
         return answer->err = EIO;
     }
   }
+  return answer->err = EIO;
 }
 
 void PstHint(const Ask& ask) {
