@@ -240,8 +240,8 @@ class EnvironmentTest(unittest.TestCase):
 
     def test_a_late_sidecar_is_waited_for(self):
         env = self.preload(PENSTOCK_SOCKET=self.job.socket, PENSTOCK_PATHS=COVERED, PENSTOCK_WAIT="30s")
-        process = subprocess.Popen(self.job.on_program_side(["sha256sum", COVERED + "/big.bin"]),
-                                   stdout=subprocess.PIPE, env=self.job.environment(env))
+        process = subprocess.Popen(self.job.on_program_side(["sha256sum", COVERED + "/big.bin"], env),
+                                   stdout=subprocess.PIPE, env=self.job.environment())
         time.sleep(0.5)
         self.job.start()
         out, _ = process.communicate(timeout=60)

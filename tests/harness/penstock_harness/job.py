@@ -114,7 +114,11 @@ class Job:
         keep.update(extra or {})
         return keep
 
-    def on_program_side(self, argv):
+    def on_program_side(self, argv, env=None):
+        """`argv` as a command line of this machine; with `env` set for it alone, not for what makes
+        its container."""
+        if env:
+            argv = ["env"] + [f"{name}={value}" for name, value in env.items()] + list(argv)
         return self._program_side.command(argv) if self.containers else list(argv)
 
     def execute(self, argv, env=None, timeout=120, **keywords):
@@ -124,7 +128,7 @@ class Job:
         keywords.setdefault("stdin", subprocess.DEVNULL)
         if "input" in keywords:
             keywords.pop("stdin")
-        return subprocess.run(self.on_program_side(argv), env=self.environment(env),
+        return subprocess.run(self.on_program_side(argv, env), env=self.environment(),
                               timeout=timeout, **keywords)
 
     def run_command(self, argv, join=True, options=()):
