@@ -43,11 +43,12 @@ __attribute__((noinline)) ssize_t ReadCovered(int fd, void* buffer, size_t count
 }
 
 __attribute__((noinline)) ssize_t PreadCovered(int fd, void* buffer, size_t count, off_t offset) {
+  if (PST_UNLIKELY(offset < 0)) return PstFail(EINVAL);  // whatever the number is
   FdEntry entry;
   bool native;
   int err = Readable(fd, &entry, &native);
   if (PST_LIKELY(err == 0)) {
-    if (PST_UNLIKELY((ssize_t)count < 0 || offset < 0)) return PstFail(EINVAL);
+    if (PST_UNLIKELY((ssize_t)count < 0)) return PstFail(EINVAL);
     ssize_t got = PstReadAt(fd, entry, buffer, count, (uint64_t)offset);
     return PST_LIKELY(got >= 0) ? got : Failed(got);
   }
@@ -64,6 +65,12 @@ ssize_t TotalOf(const struct iovec* iov, int count) {
     if ((ssize_t)total < 0) return -1;
   }
   return (ssize_t)(total < kMaxTotal ? total : kMaxTotal);
+}
+
+// What the kernel says of a folder: bad vectors first, and nothing about an empty read.
+int FolderErrno(const struct iovec* iov, int count) {
+  ssize_t total = TotalOf(iov, count);
+  return total < 0 ? EINVAL : total == 0 ? 0 : EISDIR;
 }
 
 // Reads at `offset` into the vectors, `total` bytes at most.
@@ -85,7 +92,9 @@ PST_COLD ssize_t ReadvCovered(int fd, const struct iovec* iov, int count) {
   FdEntry entry;
   bool native;
   int err = Readable(fd, &entry, &native);
+  if (err == EISDIR) err = FolderErrno(iov, count);
   if (err != 0) return native ? real.readv(fd, iov, count) : PstFail(err);
+  if (entry.kind == kFdDirectory) return 0;
   ssize_t total = TotalOf(iov, count);
   if (total < 0) return PstFail(EINVAL);
   ssize_t got = PstReadVector(fd, entry, (size_t)total, &native, [&](uint64_t offset, size_t claimed) {
@@ -98,9 +107,15 @@ PST_COLD ssize_t ReadvCovered(int fd, const struct iovec* iov, int count) {
 PST_COLD ssize_t PreadvCovered(int fd, const struct iovec* iov, int count, off_t offset, bool* native) {
   FdEntry entry;
   int err = Readable(fd, &entry, native);
+  if (offset < 0) {
+    *native = false;
+    return PstFail(EINVAL);
+  }
+  if (err == EISDIR) err = FolderErrno(iov, count);
   if (err != 0) return PstFail(err);
+  if (entry.kind == kFdDirectory) return 0;
   ssize_t total = TotalOf(iov, count);
-  if (total < 0 || offset < 0) return PstFail(EINVAL);
+  if (total < 0) return PstFail(EINVAL);
   ssize_t got = Scatter(fd, entry, iov, count, (size_t)total, (uint64_t)offset);
   return got >= 0 ? got : Failed(got);
 }

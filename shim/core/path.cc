@@ -65,14 +65,30 @@ Cover Fail(Route* out, int err) {
   return out->cover = Cover::kError;
 }
 
-PST_COLD bool ComponentTooLong(const char* rel, uint32_t len) {
+void SetId(Route* route) {
+  // Word by word: a copy of the pair would wait for both stores.
+  XXH128_hash_t hash = XXH3_128bits(route->rel, route->rel_len);
+  route->id.lo = hash.low64;
+  route->id.hi = hash.high64;
+}
+
+// A component that is too long: what stands before it is looked at first, as the kernel does. 0: none is.
+PST_COLD int TooLongErrno(const Route& route) {
   uint32_t start = 0;
-  for (uint32_t i = 0; i <= len; ++i) {
-    if (i < len && rel[i] != '/') continue;
-    if (i - start > NAME_MAX) return true;
+  for (uint32_t i = 0; i <= route.rel_len; ++i) {
+    if (i < route.rel_len && route.rel[i] != '/') continue;
+    if (i - start > NAME_MAX) {
+      Route before = route;
+      pst_attr attr;
+      before.rel_len = start > 0 ? start - 1 : 0;
+      before.must_be_dir = false;
+      SetId(&before);
+      int err = PstLookup(before, &attr);
+      return err != 0 ? err : attr.kind == PST_KIND_DIRECTORY ? ENAMETOOLONG : ENOTDIR;
+    }
     start = i + 1;
   }
-  return false;
+  return 0;
 }
 
 // Routes a clean path below configured prefix number `prefix`.
@@ -93,12 +109,11 @@ PST_INLINE Cover RouteBelow(int prefix, const char* path, uint32_t len, Route* o
   out->mount = mount;
   out->rel = path + skip + (len > skip ? 1 : 0);
   out->rel_len = len - skip - (len > skip ? 1 : 0);
-  if (PST_UNLIKELY(out->rel_len > NAME_MAX) && ComponentTooLong(out->rel, out->rel_len))
-    return Fail(out, ENAMETOOLONG);
-  // Word by word: a copy of the pair would wait for both stores.
-  XXH128_hash_t hash = XXH3_128bits(out->rel, out->rel_len);
-  out->id.lo = hash.low64;
-  out->id.hi = hash.high64;
+  if (PST_UNLIKELY(out->rel_len > NAME_MAX)) {
+    int err = TooLongErrno(*out);
+    if (err != 0) return Fail(out, err);
+  }
+  SetId(out);
   return out->cover = Cover::kMount;
 }
 
