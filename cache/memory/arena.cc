@@ -122,7 +122,8 @@ Result<void> Arena::Init(const ArenaConfig& config) {
 
 void Arena::FillHeader(const ArenaConfig& config) {
   incarnation_ = RandomNonZero();
-  generation_base_ = (incarnation_ >> 40 | 1) << 40;
+  // Counted up from a random number of 62 bits: two sidecars never give out the same one, and never 0.
+  generation_ = RandomNonZero() >> 2;
   clock_base_ns_ = SystemClock::Get().NowNs();
   auto* header = reinterpret_cast<pst_index_header*>(index_.base);
   header->major = PST_ABI_MAJOR;

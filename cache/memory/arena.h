@@ -91,7 +91,7 @@ class Arena {
   // Asks the helper to make a segment huge that was taken before it was prepared; once it is full.
   void CollapseLater(std::uint32_t number);
   // Never repeats, not after a restart either.
-  std::uint64_t NextGeneration() { return generation_base_ | ++generation_counter_; }
+  std::uint64_t NextGeneration() { return ++generation_; }
   // CLOCK_MONOTONIC nanoseconds as `expires_ds` counts: at least 1; INT64_MAX gives 0 (never).
   std::uint32_t ExpiresDs(std::int64_t monotonic_ns) const;
 
@@ -118,8 +118,7 @@ class Arena {
   Mapping index_;
   Mapping arena_;
   std::uint64_t incarnation_ = 0;
-  std::uint64_t generation_base_ = 0;
-  std::uint64_t generation_counter_ = 0;
+  std::uint64_t generation_ = 0;
   std::int64_t clock_base_ns_ = 0;
   std::uint64_t bucket_count_ = 0;
   std::uint32_t segment_count_ = 0;

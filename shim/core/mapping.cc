@@ -72,6 +72,15 @@ bool MapOver(const Region& region, int fd, uint64_t bytes, int protection) {
   return true;
 }
 
+// Makes every lookup of the old view miss and every copy in progress fail its check: no bucket has a tag and
+// no segment has a generation (a real one is never 0).
+bool BlankIndex() {
+  if (g_index.at == nullptr) return true;
+  long at = Raw(SYS_mmap, g_index.at, g_index.bytes, PROT_READ,
+                MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
+  return !Failed(at);
+}
+
 // Copies the mounts out of shared memory, checked; routes each configured prefix.
 bool CopyMounts(const pst_index_header* header, uint32_t count, View* view, char* text) {
   for (uint32_t i = 0; i < count; ++i) {
@@ -143,10 +152,12 @@ int MapView(const pst_welcome& welcome, const WelcomeFds& fds) {
   if (err != 0) return err;
   auto* slots = (pst_slot*)(void*)(g_slots.at + PST_SLOTS_OFFSET);
   if (old != nullptr && old->incarnation == welcome.incarnation && old_slots == slots) return 0;
-  // Larger memory than was reserved goes to a new place; readers of the old view keep the old one.
-  if (!Reserve(&g_index, index_bytes) || !Reserve(&g_arena, arena_bytes)) return ENOMEM;
-  if (!MapOver(g_index, fds.index, index_bytes, PROT_READ) ||
-      !MapOver(g_arena, fds.arena, arena_bytes, PROT_READ)) {
+  // The order keeps readers of the old view from right entries with wrong bytes: first nothing is found and
+  // nothing validates, then the arena changes, then the index. Larger memory than was reserved goes to a new
+  // place; the old view then misses for ever.
+  if (!BlankIndex() || !Reserve(&g_index, index_bytes) || !Reserve(&g_arena, arena_bytes)) return ENOMEM;
+  if (!MapOver(g_arena, fds.arena, arena_bytes, PROT_READ) ||
+      !MapOver(g_index, fds.index, index_bytes, PROT_READ)) {
     return ENOMEM;
   }
   const auto* header = (const pst_index_header*)(const void*)g_index.at;

@@ -41,15 +41,26 @@ int64_t Number(const char* text) {
   return value;
 }
 
-// A reservation: the slot tells the rest.
-bool AdoptFile(int fd, uint32_t slot_number) {
+// Is `fd` the inode `name` below our own job's folder of reservations? Another job's looks alike.
+bool IsOurs(int fd, const char* name) {
+  struct stat have, want;
+  int folder = PstSlotFolderFd();
+  return folder >= 0 && Raw(SYS_fstat, fd, &have) == 0 &&
+         Raw(SYS_newfstatat, folder, name, &want, AT_SYMLINK_NOFOLLOW) == 0 && have.st_dev == want.st_dev &&
+         have.st_ino == want.st_ino;
+}
+
+// A reservation: the slot tells the rest. A slot that nobody announced as shared has been opened again since
+// this number was inherited (a fork that no hook saw): the number stays a reservation, which fails loudly.
+bool AdoptFile(int fd, uint32_t slot_number, const char* name) {
   int err = EIO;
   const View* view = PstJoinedView(&err);
   pst_slot* slot = view != nullptr ? PstSlotOf(view, slot_number) : nullptr;
-  if (slot == nullptr) return false;
+  if (slot == nullptr || !IsOurs(fd, name)) return false;
   uint64_t word = PST_LOAD_ACQUIRE(&slot->word);
   uint32_t state = PST_LOAD_ACQUIRE(&slot->state);
   if (state != PST_SLOT_OPEN && state != PST_SLOT_MATERIALIZED) return false;
+  if (PST_LOAD_ACQUIRE(&slot->shared) == 0) return false;
   FdEntry entry;
   memset(&entry, 0, sizeof entry);
   entry.slot = slot_number;
@@ -64,8 +75,8 @@ bool AdoptFile(int fd, uint32_t slot_number) {
   entry.size = slot->size;
   entry.mtime_ns = INT64_MIN;  // not known yet: PstCompleteEntry
   if (entry.mount >= view->mount_count || entry.size > PST_MAX_FILE_BYTES) return false;
-  if ((pst_word_generation(PST_LOAD_ACQUIRE(&slot->word)) & ~1u) != entry.generation) return false;
-  PST_STORE_RELEASE(&slot->shared, 1u);
+  PST_FENCE_ACQUIRE();
+  if ((pst_word_generation(PST_LOAD_RELAXED(&slot->word)) & ~1u) != entry.generation) return false;
   PstSlotInherited(slot_number);
   PstFdSet(fd, entry, "", 0);
   return true;
@@ -82,6 +93,10 @@ bool AdoptDirectory(int fd, const char* at) {
   int err = EIO;
   const View* view = PstJoinedView(&err);
   if (view == nullptr || mount < 0 || mount >= view->mount_count) return false;
+  char name[PST_PATH_MAX + sizeof PST_SHADOW_DIR + 8] = "../" PST_SHADOW_DIR "/";
+  if (strlen(at) >= PST_PATH_MAX) return false;
+  strcat(name, at);
+  if (!IsOurs(fd, name)) return false;
   const char* rel = at + len + (at[len] == '/' ? 1 : 0);
   char full[PST_PATH_MAX + PST_MOUNT_PATH_MAX];
   PstFullPath(view, (uint32_t)mount, rel, (uint32_t)strlen(rel), full);
@@ -138,8 +153,9 @@ bool PstAdoptInherited(int fd) {
   const char* at = strstr(path, S_ISDIR(info.st_mode) ? kShadow : kFolder);
   if (at == nullptr) return false;
   if (S_ISDIR(info.st_mode)) return AdoptDirectory(fd, at + sizeof kShadow - 1);
-  int64_t slot = Number(at + sizeof kFolder - 1);
-  return slot >= 0 && slot < (int64_t)PST_OPEN_FILE_SLOTS && AdoptFile(fd, (uint32_t)slot);
+  const char* name = at + sizeof kFolder - 1;
+  int64_t slot = Number(name);
+  return slot >= 0 && slot < (int64_t)PST_OPEN_FILE_SLOTS && AdoptFile(fd, (uint32_t)slot, name);
 }
 
 void PstBeforeFork() {
