@@ -38,7 +38,8 @@ std::uint32_t Fetcher::MaxReadRanges(std::uint32_t mount) const {
 }
 
 std::uint32_t Fetcher::MaxWindowRanges(std::uint32_t mount) const {
-  const std::uint64_t ranges = tier_->HeadroomBytes(ClassOf(mount)) / 4 >> PST_RANGE_SHIFT;
+  // Several readers, each up to two windows ahead, must not push out what the others have not read yet.
+  const std::uint64_t ranges = tier_->HeadroomBytes(ClassOf(mount)) / 16 >> PST_RANGE_SHIFT;
   return static_cast<std::uint32_t>(std::min<std::uint64_t>(ranges, UINT32_MAX));
 }
 

@@ -157,6 +157,30 @@ TEST_F(FetchTest, AReplacedObjectGivesEstaleAndNeverAMix) {
   EXPECT_EQ(op.err, ESTALE);
 }
 
+// The origin's token is forgotten: then what is served is known by its digest alone.
+TEST_F(FetchTest, AReplacedObjectIsFoundOutWithoutTheTokenToo) {
+  EngineOptions options;
+  options.catalog_bytes = 4096;
+  Mount mount;
+  mount.origin = &origin_;
+  engine_.reset();
+  engine_ = MakeEngine(loop_.get(), arena_.get(), nullptr, {mount}, options);
+  origin_.Put("d/f", Pattern(300'000, 1), "v1");
+  origin_.Put("d/g", Pattern(300'000, 3), "v1");
+  EngineOp f = Fetch("d/f", 0, 10);
+  EngineOp g = Fetch("d/g", 0, 10);
+  for (int i = 0; i < 100; ++i) (void)AttrOf("other/" + std::to_string(i));
+  origin_.Put("d/f", Pattern(300'000, 2), "v2");
+  origin_.ForgetSeen();
+  Run({&g});
+  EXPECT_EQ(g.err, 0);
+  EXPECT_EQ(origin_.lists_seen() + origin_.stats_seen(), 0u);  // its record still says enough
+  EXPECT_EQ(Bytes("d/g", g.version, 4), Pattern(300'000, 3).substr(4 * 65536));
+  Run({&f});
+  EXPECT_EQ(f.err, ESTALE);
+  EXPECT_FALSE(Bytes("d/f", f.version, 0).has_value());
+}
+
 TEST_F(FetchTest, ARemovedObjectGivesEstaleToWhoHasItOpen) {
   origin_.Put("f", Pattern(4 * kMiB, 1));
   EngineOp op = Fetch("f", 0, 10);
