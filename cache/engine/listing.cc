@@ -8,18 +8,16 @@
 
 #include "shim/abi/abi.h"
 
-#if defined(__SANITIZE_THREAD__)
-// As in origin_calls.cc: TBB's own library is not instrumented.
-extern "C" __attribute__((weak)) const char* __tsan_default_suppressions() {
-  return "race:tbb::detail\ncalled_from_lib:libtbb.so\n";
-}
-#endif
-
 namespace penstock::cache {
 namespace {
 
 constexpr std::size_t kNameAt = offsetof(pst_listing_entry, name);
+// TBB's library is not instrumented: ThreadSanitizer would not see how it hands work over.
+#if defined(__SANITIZE_THREAD__)
+constexpr std::size_t kParallelSort = SIZE_MAX;
+#else
 constexpr std::size_t kParallelSort = 20'000;
+#endif
 
 std::string_view NameOf(const std::byte* entry) {
   const auto* head = reinterpret_cast<const pst_listing_entry*>(entry);

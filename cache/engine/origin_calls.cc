@@ -8,18 +8,16 @@
 #include "cache/base/loop.h"
 #include "transport/base/crc32c.h"
 
-#if defined(__SANITIZE_THREAD__)
-// The library of TBB is not instrumented, so ThreadSanitizer does not see how it hands work over.
-extern "C" __attribute__((weak)) const char* __tsan_default_suppressions() {
-  return "race:tbb::detail\ncalled_from_lib:libtbb.so\n";
-}
-#endif
-
 namespace penstock::cache {
 namespace {
 
-// Below this the checksum takes less time than waking another thread.
+// Up to this the checksum takes less time than waking another thread.
+#if defined(__SANITIZE_THREAD__)
+// TBB's library is not instrumented: ThreadSanitizer would not see how it hands work over.
+constexpr std::uint64_t kInlineCrcBytes = UINT64_MAX;
+#else
 constexpr std::uint64_t kInlineCrcBytes = 256 * 1024;
+#endif
 
 }  // namespace
 
