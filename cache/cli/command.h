@@ -19,7 +19,7 @@ namespace penstock::cli {
 inline constexpr int kDone = 0;
 inline constexpr int kFailed = 1;
 inline constexpr int kUsage = 2;
-inline constexpr std::int64_t kConnectMs = 2'000;
+inline constexpr std::int64_t kConnectMs = 5'000;
 inline constexpr std::int64_t kAnswerMs = 15'000;
 
 using Chosen = std::function<int()>;

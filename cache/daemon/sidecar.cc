@@ -26,6 +26,9 @@ constexpr std::int64_t kPredecessorMs = 15'000;              // a sidecar that i
 constexpr std::int64_t kFirstProgramNs = 30 * kNsPerSecond;  // the program that started us joins
 constexpr std::int64_t kDrainPollNs = 5 * kNsPerMs;
 constexpr std::int64_t kCancelNs = 5 * kNsPerSecond;  // for cancelled operations to end
+constexpr std::uint32_t kPreparedSlots = 256;
+constexpr std::uint32_t kSlotsAtOnce = 4;
+constexpr std::int64_t kSlotsPauseNs = kNsPerMs;
 constexpr std::uint64_t kLeastNvmeBytes = 64ull << 20;
 
 std::string Why(const Error& error) {
@@ -280,9 +283,22 @@ void Sidecar::Serve() {
     close(options_.ready_fd);
   }
   probes_->Ask(0, [] {});
+  PrepareSlots(0);
   if (options_.linger)
     linger_timer_ = loop_->After(std::max(config_.sidecar.linger_ns, kFirstProgramNs),
                                  [this] { BeginStop("no program came"); });
+}
+
+// A slot's first lease makes an inode, which a busy disk can take a millisecond for: make some
+// before programs come, a few at a time. They are leased to a session that nobody is, and released.
+void Sidecar::PrepareSlots(std::uint32_t made) {
+  const std::uint64_t nobody = job_->starts() << 32;  // the registry counts on from here
+  if (made == 0 && !job_->Join(nobody, 0, -1)) return;
+  const auto slots = job_->Lease(nobody, kSlotsAtOnce);
+  if (stopping_ || !slots || slots->empty() || made + slots->size() >= kPreparedSlots)
+    return job_->Release(nobody);
+  const auto next = made + static_cast<std::uint32_t>(slots->size());
+  loop_->After(kSlotsPauseNs, [this, next] { PrepareSlots(next); });
 }
 
 void Sidecar::OnProgramsChanged() {

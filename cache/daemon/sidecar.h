@@ -60,6 +60,7 @@ class Sidecar final : public SidecarControl {
   bool MakeEngineParts(StartProblem* problem);
   bool WatchSignals(StartProblem* problem);
   void Serve();
+  void PrepareSlots(std::uint32_t made);
   void OnSignal();
   void OnProgramsChanged();
   void CheckDrained();

@@ -18,6 +18,9 @@ namespace {
 constexpr std::int64_t kTickNs = 100 * kNsPerMs;  // access logs
 constexpr int kIdleTicks = 20;                    // without anything: sleep until a request comes
 constexpr std::int64_t kAnnounceNs = 60 * kNsPerSecond;
+// Most programs open few files, and a slot's first lease makes an inode; who needs more asks.
+constexpr std::uint32_t kJoinSlots = 16;
+static_assert(kJoinSlots <= PST_WELCOME_SLOTS);
 
 }  // namespace
 
@@ -206,7 +209,7 @@ bool Registry::Welcome(Session* session, std::uint64_t parent, int table_fd) {
   welcome.session_bytes = Session::memory_bytes();
   welcome.open_file_bytes = PST_OPEN_FILE_BYTES;
   welcome.job = job->job();
-  if (const auto slots = job->Lease(id, PST_WELCOME_SLOTS)) {
+  if (const auto slots = job->Lease(id, kJoinSlots)) {
     welcome.slot_count =
         static_cast<std::uint32_t>(std::min<std::size_t>(slots->size(), PST_WELCOME_SLOTS));
     std::copy_n(slots->begin(), welcome.slot_count, welcome.slots);

@@ -115,7 +115,7 @@ class SidecarTest : public ::testing::Test {
 TEST_F(SidecarTest, JoinLookFetchAndReadFromTheArena) {
   RawClient client;
   ASSERT_EQ(client.Join(socket_), 0) << Log();
-  EXPECT_EQ(client.welcome().slot_count, PST_WELCOME_SLOTS);
+  EXPECT_GE(client.welcome().slot_count, 1u);
   ASSERT_EQ(client.view().header->mount_count, 1u);
   EXPECT_STREQ(client.view().header->mounts[0].path, "/data");
 
@@ -312,7 +312,6 @@ TEST_F(SidecarTest, MemoryCannotBeSpoiled) {
 }
 
 TEST_F(SidecarTest, ADeadClientIsReclaimedAndItsCountersStay) {
-  const std::uint64_t leased = Stat("now", "slots_leased");
   const pid_t child = fork();
   if (child == 0) {
     RawClient client;
@@ -327,7 +326,7 @@ TEST_F(SidecarTest, ADeadClientIsReclaimedAndItsCountersStay) {
   ASSERT_TRUE(WIFSIGNALED(status));
   EXPECT_TRUE(WaitNow("sessions", 0));
   EXPECT_EQ(Stat("counters", "hits_memory"), 42u);
-  EXPECT_EQ(Stat("now", "slots_leased"), leased);
+  EXPECT_TRUE(WaitNow("slots_leased", 0));
   EXPECT_TRUE(WaitNow("requests_in_flight", 0));
 }
 
