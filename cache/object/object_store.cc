@@ -156,7 +156,7 @@ Result<Object*> Store::Acquire(const Waiter& waiter, bool force_memory) {
     Forget(object);
     return std::unexpected(ok.error());
   }
-  CloseSome();
+  CloseSome(object);
   return object;
 }
 
@@ -302,12 +302,13 @@ void Store::MaybeDelete(Object* object) {
 }
 
 // Descriptors are for objects in use: the rest is opened again by name.
-void Store::CloseSome() {
+void Store::CloseSome(const Object* keep) {
   if (open_count_ <= kMaxOpen) return;
   int looks = 32;
   for (Object* object : by_age_) {
     if (open_count_ <= kMaxOpen || looks == 0) return;
-    if (!object->open || object->memory || !object->idle()) continue;
+    // `keep` has just been opened and has no waiter yet.
+    if (object == keep || !object->open || object->memory || !object->idle()) continue;
     looks--;
     object->files = {};
     object->open = false;

@@ -115,7 +115,7 @@ class Store final : public ObjectStore {
   void Doom(Object* object);
   void Forget(Object* object);
   void MaybeDelete(Object* object);
-  void CloseSome();
+  void CloseSome(const Object* keep);
   void DiskTrouble(const Error& error);
 
   // object_fill.cc: bytes
