@@ -8,7 +8,7 @@ import statistics
 import subprocess
 import time
 
-from .targets import BenchError, check_output
+from .targets import BenchError, check_output, cpu_ticks
 
 BAR_UNCOVERED_INSTRUCTIONS = 15
 BAR_PRELOAD_MS = 0.3
@@ -107,11 +107,6 @@ def status_kib(pid, field):
     return int(re.search(rf"^{field}:\s+(\d+)", text, re.MULTILINE).group(1))
 
 
-def cpu_ticks(pid):
-    fields = pathlib.Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
-    return int(fields[11]) + int(fields[12])
-
-
 class Holder:
     """A program that has touched everything and waits; a context manager."""
 
@@ -149,7 +144,6 @@ class Holder:
 
 def memory(workplace, _options):
     pid = workplace.penstock.sidecar_pid()
-    time.sleep(2)
     before = cpu_ticks(pid)
     time.sleep(IDLE_SECONDS)
     ticks = cpu_ticks(pid) - before
@@ -157,7 +151,7 @@ def memory(workplace, _options):
     # What the sidecar holds beside the shared arena: its resident shared memory is the arena (and
     # the index), so the rest is what the arena's user does not see.
     counters = workplace.penstock.counters()
-    in_use = counters.get("arena_used_bytes", counters.get("memory_used_bytes"))
+    in_use = counters.get("arena_bytes_used")
     rss, shmem = status_kib(pid, "VmRSS"), status_kib(pid, "RssShmem")
     over_mib = (rss - (in_use / 1024 if in_use is not None else shmem)) / 1024
 

@@ -28,6 +28,12 @@ def check_output(command, env=None, deadline_s=COMMAND_DEADLINE_S):
     return done.stdout
 
 
+def cpu_ticks(pid):
+    """Processor time of a process and its threads, in clock ticks."""
+    fields = pathlib.Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
+    return int(fields[11]) + int(fields[12])
+
+
 class Target:
     """A folder with the data set, and how a program is started that shall see it."""
 
@@ -125,6 +131,17 @@ class Penstock:
         check_output([*self.run_prefix(), "/bin/true"])
         self.target.verify()
         self.target.verify()
+        self.settle()
+
+    def settle(self):
+        """Waits until the sidecar has ended what filling left behind (huge pages made afterwards):
+        until it used no processor time for two seconds, a minute at most."""
+        pid = self.sidecar_pid()
+        for _ in range(30):
+            before = cpu_ticks(pid)
+            time.sleep(2)
+            if cpu_ticks(pid) == before:
+                return
 
     def environment(self):
         """The variables that `penstock env` tells a container to set."""
