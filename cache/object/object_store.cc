@@ -152,9 +152,12 @@ Result<Object*> Store::Acquire(const Waiter& waiter, bool force_memory) {
     objects_[key] = object;
     object->age = by_age_.insert(by_age_.end(), object);
   }
-  if (auto ok = OpenFiles(object, header, force_memory); !ok) {
+  object->runs++;  // in use already: making room must not take it
+  const auto opened = OpenFiles(object, header, force_memory);
+  object->runs--;
+  if (!opened) {
     Forget(object);
-    return std::unexpected(ok.error());
+    return std::unexpected(opened.error());
   }
   CloseSome(object);
   return object;

@@ -478,6 +478,24 @@ TEST_P(ObjectStoreTest, FilesAreBounded) {
   EXPECT_LE(store->Stats().objects, 3u);
 }
 
+TEST_P(ObjectStoreTest, MoreObjectsThanDescriptorsAndThanFilesAllowed) {
+  for (const std::uint64_t max_files : {1'000'000, 100}) {
+    config.max_files = max_files;
+    for (int start = 0; start < 2; start++) {
+      Open();
+      RunFor(600);  // what the start before left is found: older than all
+      for (std::uint64_t key = 1; key <= 300; key++) {
+        const std::string meta = start == 1 && key % 7 == 0 ? FileOf(key, ".meta") : "";
+        if (!meta.empty()) fs::remove(meta);
+        Question question(key, 100 + key);
+        Ask(question);
+        ExpectBytes(question, 0, 100 + key);
+      }
+      store.reset();
+    }
+  }
+}
+
 TEST_P(ObjectStoreTest, AnUnusableFolderLeadsToMemory) {
   std::ofstream(root + "/file") << "x";
   config.dir = root + "/file/cache";
