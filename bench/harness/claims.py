@@ -69,16 +69,17 @@ def preload(workplace, options):
         "shim": [f"{name}={value}" for name, value in environment.items()],
     }
     times = {name: [] for name in variants}
-    for _ in range(max(options.rounds, 9)):
+    for _ in range(max(options.rounds, 15)):
         for name, settings in variants.items():
-            command = workplace.ext4.command("spawn", "--count", 60)
+            command = workplace.ext4.command("spawn", "--count", 40)
             found = check_output([*command, "--", "/usr/bin/env", *settings, "/bin/true"])
             times[name].append(float(re.search(r'"p50_ns": ([\d.]+)', found).group(1)) / 1e6)
-    medians = {name: statistics.median(each) for name, each in times.items()}
+    # The lower quartile of the rounds' medians: other programs on the machine can only add to them.
+    medians = {name: statistics.quantiles(each, n=4)[0] for name, each in times.items()}
     added = medians["shim"] - medians["bare"]
     return [result("preload: ms added to true", round(added, 3), f"<= {BAR_PRELOAD_MS}",
                    added <= BAR_PRELOAD_MS,
-                   medians_ms={name: round(value, 3) for name, value in medians.items()})]
+                   quartiles_ms={name: round(value, 3) for name, value in medians.items()})]
 
 
 # ---- procs ----
