@@ -28,6 +28,7 @@
 
 #define PST_OPEN_FILE_MAGIC 0x464f4950u /* "PIOF" */
 #define PST_OPEN_FILE_SLOTS 65536u
+#define PST_JOB_FOLDER_SUFFIX ".d"     /* the job's folder: the socket's path and this */
 #define PST_OPEN_FILE_DIR ".penstock-fd"
 #define PST_SHADOW_DIR ".penstock-dir"  /* shadow directories: PST_SHADOW_DIR/<mount index>/<path> */
 

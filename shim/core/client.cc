@@ -1,6 +1,7 @@
 #include "shim/core/client.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -9,6 +10,7 @@
 #include "shim/core/fd_table.h"
 #include "shim/core/join.h"
 #include "shim/core/own_fd.h"
+#include "shim/core/own_place.h"
 #include "shim/core/raw.h"
 #include "shim/core/time.h"
 
@@ -229,12 +231,35 @@ int PstTicketFd(uint64_t ticket) {
   return socket < 0 ? -EPIPE : Exchange(socket, ticket);
 }
 
+namespace {
+
+// The shadow directory that `fd` is, by our own path: PST_SHADOW_DIR/<mount>/<path>.
+int DirectoryByOwnPlace(int fd, const Ask& ask) {
+  char tail[PST_PATH_MAX] = PST_SHADOW_DIR "/";
+  char digits[12];
+  size_t at = sizeof PST_SHADOW_DIR, n = 0;
+  uint32_t mount = ask.ns & PST_NS_INDEX_MASK;
+  do digits[n++] = (char)('0' + mount % 10);
+  while ((mount /= 10) != 0);
+  if (at + n + 1 + ask.path_len >= sizeof tail) return fd;
+  while (n > 0) tail[at++] = digits[--n];
+  if (ask.path_len > 0) {
+    tail[at++] = '/';
+    memcpy(tail + at, ask.path, ask.path_len);
+  }
+  tail[at + ask.path_len] = 0;
+  return PstByOwnPlace(fd, tail, O_RDONLY);
+}
+
+}  // namespace
+
 int PstAskFd(const Ask& ask, Answer* answer) {
   for (int tries = 0; tries < 3; ++tries) {
     pst_session* session = __atomic_load_n(&g_client.session, __ATOMIC_ACQUIRE);
     int err = PstAsk(ask, answer);
     if (err != 0) return -err;
     int fd = PstTicketFd(answer->ticket);
+    if (fd >= 0 && ask.op == PST_OP_DIRECTORY) return DirectoryByOwnPlace(fd, ask);
     if (fd != -EPIPE) return fd;
     // Between answer and ticket the sidecar died, or the session was renewed: ask again.
     if (session != nullptr && !SidecarAlive()) SessionLost(session);

@@ -1,6 +1,7 @@
 #include "shim/core/join.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <string.h>
@@ -9,10 +10,12 @@
 #include <sys/un.h>
 
 #include "shim/abi/handshake.h"
+#include "shim/abi/open_file.h"
 #include "shim/core/client.h"
 #include "shim/core/config.h"
 #include "shim/core/mapping.h"
 #include "shim/core/own_fd.h"
+#include "shim/core/own_place.h"
 #include "shim/core/raw.h"
 #include "shim/core/slots.h"
 #include "shim/core/time.h"
@@ -184,7 +187,7 @@ int Install(int socket, Received* received) {
     Raw(SYS_close, fds.open_files);
   }
   if (moved >= 0) {
-    moved = OwnFdSet(Own::kFolder, fds.folder);
+    moved = OwnFdSet(Own::kFolder, PstByOwnPlace(fds.folder, PST_OPEN_FILE_DIR, O_PATH));
   } else {
     Raw(SYS_close, fds.folder);
   }
