@@ -83,12 +83,14 @@ void Operate(const Pair& pair, off_t size, std::mt19937_64& random) {
 void BadArguments(const Pair& pair) {
   char byte[16];
   iovec huge[2] = {{byte, static_cast<size_t>(-1)}, {byte, 1}};
-  iovec many[1] = {{byte, 1}};
+  static iovec many[1025];
+  for (iovec& part : many) part = {byte, 1};
+  volatile int below_zero = -1;  // the compiler would refuse to make these calls
   errno = 0;
   CHECK(write(pair.covered, "x", 1) == -1 && errno == EBADF);
   CHECK(pread(pair.covered, byte, 1, -1) == -1 && errno == EINVAL);
   CHECK(readv(pair.covered, huge, 2) == -1 && errno == EINVAL);
-  CHECK(readv(pair.covered, many, -1) == -1 && errno == EINVAL);
+  CHECK(readv(pair.covered, many, below_zero) == -1 && errno == EINVAL);
   CHECK(readv(pair.covered, many, 1025) == -1 && errno == EINVAL);
   CHECK(readv(pair.covered, many, 0) == 0);
   CHECK(lseek(pair.covered, 0, 77) == -1 && errno == EINVAL);
