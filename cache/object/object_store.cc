@@ -20,6 +20,12 @@ std::uint64_t DigestOf(const std::string& origin) {
   return XXH3_64bits(origin.data(), origin.size());
 }
 
+// The end of file I/O whose store is gone.
+void FreeOrphan(FileOp* op) {
+  const std::unique_ptr<Run> run(static_cast<Run*>(op->user));
+  if (--run->object->runs == 0) delete run->object;
+}
+
 }  // namespace
 
 Store::Store(Loop* loop, ObjectStoreConfig config) : loop_(loop), config_(std::move(config)) {
@@ -29,10 +35,16 @@ Store::Store(Loop* loop, ObjectStoreConfig config) : loop_(loop), config_(std::m
 Store::~Store() {
   if (zombie_timer_ != 0) loop_->CancelTimer(zombie_timer_);
   if (scan_timer_ != 0) loop_->CancelTimer(scan_timer_);
-  // Buffers that the kernel or an origin may still write to are not given back.
-  for (auto& [run, owner] : runs_) (void)owner.release();
-  for (auto& [key, object] : objects_) delete object;
-  for (Object* object : doomed_) delete object;
+  // Buffers and descriptors that the kernel or an origin may still use are not given back: file I/O
+  // under way completes after us, and frees its run and object then.
+  for (auto& [run, owner] : runs_) {
+    if (run->io.user != nullptr) run->io.done = &FreeOrphan;
+    (void)owner.release();
+  }
+  for (auto& [key, object] : objects_)
+    if (object->runs == 0) delete object;
+  for (Object* object : doomed_)
+    if (object->runs == 0) delete object;
 }
 
 void Store::Start() {

@@ -297,6 +297,26 @@ TEST_P(ObjectStoreTest, CancelAndDeadlineEndAWaitAndTheFetchGoesOn) {
   store->Cancel(&patient);  // over: nothing happens
 }
 
+TEST_P(ObjectStoreTest, FileWritesThatAreUnderWayOutliveTheStore) {
+  Open();
+  source.at_once = true;  // its bytes are on their way to the disk when Materialize returns
+  Question question(1, 24 * kMiB);
+  store->Materialize(&question, &source);
+  store->Cancel(&question);
+  ASSERT_TRUE(question.answered);
+  store.reset();
+  // What the store gave back is somebody else's by now.
+  std::vector<std::vector<char>> others;
+  for (std::size_t bytes = 16; bytes <= 4096; bytes += 8)
+    for (int i = 0; i < 8; i++) others.emplace_back(bytes, '\x5a');
+  RunFor(200);
+  Question again(1, 24 * kMiB);
+  Open();
+  store->Materialize(&again, &source);
+  Wait(again);
+  EXPECT_EQ(again.err, 0);
+}
+
 TEST_P(ObjectStoreTest, ARestartFindsItWarmAndChecksIt) {
   Open();
   Question first(1, 9 * kMiB, 0, 6 * kMiB);
