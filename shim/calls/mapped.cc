@@ -3,10 +3,12 @@
 
 #include <aio.h>
 #include <fcntl.h>
+#include <stdarg.h>
 #include <sys/mman.h>
 #include <sys/sendfile.h>
 #include <unistd.h>
 
+#include "shim/calls/partial_map.h"
 #include "shim/calls/support.h"
 #include "shim/core/client.h"
 #include "shim/core/raw.h"
@@ -102,21 +104,26 @@ PST_COLD ssize_t SendCovered(int out, int in, off_t* offset, size_t count) {
   return static_cast<ssize_t>(total);
 }
 
-// Maps a covered file: through a descriptor of its own, of which only the mapped range must be
-// there. The number stays as it is, so a large file is not filled for a mapping of its first page.
+// The descriptor to map of a covered file, filled where it will be seen. 0 or a positive errno.
+int FillToMap(const FdEntry& entry, const char* path, uint32_t path_len, size_t bytes, off_t offset, int* map_fd) {
+  bool whole = entry.size <= kMapWholeBytes;
+  return PstMaterializeEntry(entry, path, path_len, whole ? 0 : static_cast<uint64_t>(offset), whole ? 0 : bytes,
+                             true, map_fd);
+}
+
+// Maps a covered file: through a descriptor of its own, of which, for a large file, only the mapped range
+// must be there (mremap asks for more). The number stays as it is.
 PST_COLD void* MapCovered(void* at, size_t bytes, int protection, int flags, int fd, off_t offset) {
   FdEntry entry;
   char path[kFdPathBytes];
   if (!PstFdSnapshot(fd, &entry) || entry.kind != kFdFile)
     return real.mmap(at, bytes, protection, flags, fd, offset);
-  int map_fd = -1, err = EACCES;
+  int map_fd = -1, err = EACCES, len = 0;
   if ((entry.flags & O_PATH) != 0) {
     err = EBADF;
   } else if ((protection & PROT_WRITE) == 0 || (flags & MAP_TYPE) == MAP_PRIVATE) {
-    int len = PstFdPathOrAsk(fd, entry, path);
-    err = len < 0 ? -len
-                  : PstMaterializeEntry(entry, path, static_cast<uint32_t>(len),
-                                        static_cast<uint64_t>(offset), bytes, true, &map_fd);
+    len = PstFdPathOrAsk(fd, entry, path);
+    err = len < 0 ? -len : FillToMap(entry, path, static_cast<uint32_t>(len), bytes, offset, &map_fd);
   }
   if (err != 0) {
     errno = err;
@@ -124,7 +131,19 @@ PST_COLD void* MapCovered(void* at, size_t bytes, int protection, int flags, int
   }
   void* mapped = real.mmap(at, bytes, protection, flags, map_fd, offset);
   KeepErrno keep;
+  auto path_len = static_cast<uint32_t>(len);
+  if (mapped != MAP_FAILED && entry.size > kMapWholeBytes &&
+      !PstNotePartialMap(entry, path, path_len, map_fd, mapped)) {
+    int whole_fd = -1;
+    err = PstMaterializeEntry(entry, path, path_len, 0, 0, true, &whole_fd);
+    if (err == 0) real.close(whole_fd);
+  }
   real.close(map_fd);
+  if (err != 0) {
+    Raw(SYS_munmap, mapped, bytes);
+    keep.Set(err);
+    return MAP_FAILED;
+  }
   return mapped;
 }
 
@@ -143,6 +162,29 @@ PST_EXPORT void* mmap(void* at, size_t bytes, int protection, int flags, int fd,
       PST_UNLIKELY(PstFdKindOf(fd) == kFdFile))
     return MapCovered(at, bytes, protection, flags, fd, offset);
   return real.mmap(at, bytes, protection, flags, fd, offset);
+}
+
+PST_EXPORT void* mremap(void* at, size_t bytes, size_t new_bytes, int flags, ...) {
+  va_list list;
+  va_start(list, flags);
+  void* new_at = va_arg(list, void*);
+  va_end(list);
+  if (PST_UNLIKELY(g_partial_maps) && new_bytes > bytes) {
+    int err = PstFillForRemap(at, new_bytes, -1);
+    if (err != 0) {
+      errno = err;
+      return MAP_FAILED;
+    }
+  }
+  return real.mremap(at, bytes, new_bytes, flags, new_at);
+}
+
+PST_EXPORT int remap_file_pages(void* at, size_t bytes, int protection, size_t page, int flags) {
+  if (PST_UNLIKELY(g_partial_maps)) {
+    int err = PstFillForRemap(at, bytes, static_cast<int64_t>(page * static_cast<size_t>(getpagesize())));
+    if (err != 0) return PstFail(err);
+  }
+  return real.remap_file_pages(at, bytes, protection, page, flags);
 }
 
 PST_EXPORT ssize_t sendfile(int out, int in, off_t* offset, size_t count) {

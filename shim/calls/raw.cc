@@ -228,6 +228,12 @@ bool Routed(long number, const Arguments& x, long* result) {
     case SYS_mmap:
       *result = reinterpret_cast<long>(mmap(P<void>(x.a), Z(x.b), I(x.c), I(x.d), I(x.e), x.f));
       return true;
+    case SYS_mremap:
+      *result = reinterpret_cast<long>(mremap(P<void>(x.a), Z(x.b), Z(x.c), I(x.d), P<void>(x.e)));
+      return true;
+    case SYS_remap_file_pages:
+      *result = remap_file_pages(P<void>(x.a), Z(x.b), I(x.c), Z(x.d), I(x.e));
+      return true;
     case SYS_sendfile:
       *result = sendfile(I(x.a), I(x.b), P<off_t>(x.c), Z(x.d));
       return true;

@@ -203,6 +203,28 @@ static void map_case(void) {
   wait_for(pid);
 }
 
+/* A mapping of the first page that grows over the file: of a small file, and of one that is not filled whole. */
+static void grow_case(void) {
+  static const char* const files[] = {"big", "huge"};
+  for (int i = 0; i < 2; i++) {
+    int fd = open_or_die(at(files[i]));
+    long size = lseek(fd, 0, SEEK_END);
+    void* map = mmap(NULL, 4096, PROT_READ, MAP_SHARED, fd, 0);
+    show_bytes("a page", map, 4096);
+    map = mremap(map, 4096, size, MREMAP_MAYMOVE);
+    SHOW(map == MAP_FAILED);
+    show_bytes("grown", map, size);
+    char* middle = mmap(NULL, 8192, PROT_READ, MAP_PRIVATE, fd, size / 2 & ~4095L);
+    middle = mremap(middle + 4096, 4096, 65536, MREMAP_MAYMOVE);
+    show_bytes("from the middle", middle, 65536);
+    map = (void*)syscall(SYS_mremap, map, size, 4096, 0);
+    show_bytes("shrunk", map, 4096);
+    close(fd);
+    map = mremap(map, 4096, 200000, MREMAP_MAYMOVE);
+    show_bytes("after close", map, 200000);
+  }
+}
+
 static void copies_case(void) {
   int fd = open_or_die(at("big")), ends[2], pair[2], out = memfd_create("out", 0);
   static char buffer[1 << 20];
@@ -788,7 +810,7 @@ static void library_case(void) {
 static const struct {
   const char* name;
   void (*run)(void);
-} cases[] = {{"dup", dup_case}, {"locks", locks_case}, {"ready", ready_case}, {"map", map_case},
+} cases[] = {{"dup", dup_case}, {"locks", locks_case}, {"ready", ready_case}, {"map", map_case}, {"grow", grow_case},
              {"copies", copies_case}, {"aio", aio_case}, {"attributes", attributes_case},
              {"names", names_case}, {"stdio", stdio_case}, {"stdin", stdin_case}, {"cwd", cwd_case},
              {"links", links_case}, {"walk", walk_case}, {"fork", fork_case}, {"clone", clone_case},

@@ -13,6 +13,8 @@ seq 1 20000 >"$data/numbers"
 printf 'small file\nof two lines\n' >"$data/small"
 printf '\xc3\xa4\n' >"$data/wide"
 head -c 700000 /dev/urandom >"$data/big"
+truncate -s 80M "$data/huge"  # mostly holes
+for at in 0 1 40 41 79; do head -c 70000 "$data/big" | dd of="$data/huge" bs=1M seek=$at conv=notrunc status=none; done
 for name in tree/one tree/two tree/deep/er/e1 tree/deep/er/e2; do echo "$name" >"$data/$name"; done
 printf '#!/bin/bash -e\necho "script $# $1" "$(basename "$0")"\ncat "$(dirname "$0")/small"\n' >"$data/greet"
 printf '#include <stdio.h>\nint main(int c, char** v) { printf("program %%d %%s\\n", c, v[1]); return 6; }\n' >"$work/p.c"
@@ -49,7 +51,7 @@ if [ $# = 0 ] && command -v musl-gcc >/dev/null; then
   timeout 60 "$penstock" run -c "$work/job.toml" -- "$work/musl" "$mount/numbers" "$mount/tree" >"$work/got" 2>&1
   cmp -s "$work/want" "$work/got" || { failed=$((failed + 1)); echo "shim_wide: a musl program differs"; diff "$work/want" "$work/got"; }
 fi
-cases=${*:-dup locks ready map copies aio attributes names stdio stdin cwd links walk fork clone exec spawn rights raw stale library}
+cases=${*:-dup locks ready map grow copies aio attributes names stdio stdin cwd links walk fork clone exec spawn rights raw stale library}
 for case in $cases; do
   ran=$((ran + 1))
   cp -a "$data" "$work/plain"  # some cases write where they can
