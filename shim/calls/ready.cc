@@ -8,11 +8,13 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/select.h>
 #include <termios.h>
 #include <unistd.h>
 
 #include "shim/calls/support.h"
+#include "shim/core/raw.h"
 #include "shim/core/serve.h"
 
 namespace penstock {
@@ -20,34 +22,54 @@ namespace {
 
 constexpr short kReady = POLLIN | POLLOUT | POLLRDNORM | POLLWRNORM;
 
-// Runs `call(fds, wait)` with the covered entries hidden from the kernel (a negative number is
-// skipped) and fills in their answers. `wait` is false if one of them is ready, so the call must
-// not sleep.
+constexpr nfds_t kPollOnStack = 256;
+
+// Runs `call(fds, wait)` on a copy in which the covered entries are hidden from the kernel (a negative
+// number is skipped) and fills in their answers. `wait` is false if one of them is ready, so the call must
+// not sleep. The program's own entries are only answered: other threads may wait on the same array.
 template <class Call>
-int PollAround(struct pollfd* fds, nfds_t count, Call call) {
-  bool any = false;
+PST_COLD int PollOnCopy(struct pollfd* fds, nfds_t count, Call call) {
+  struct pollfd some[kPollOnStack];
+  struct pollfd* copy = some;
+  size_t bytes = count * sizeof *fds;
+  if (count > kPollOnStack) {
+    long memory = count <= INT32_MAX ? Raw(SYS_mmap, nullptr, bytes, PROT_READ | PROT_WRITE,
+                                           MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)
+                                     : -EINVAL;
+    if (memory < 0 && memory > -4096) return PstFail(static_cast<int>(-memory));
+    copy = reinterpret_cast<struct pollfd*>(memory);
+  }
   int ready = 0;
   for (nfds_t i = 0; i < count; ++i) {
-    if (PST_LIKELY(PstFdKindOf(fds[i].fd) != kFdFile)) continue;
-    any = true;
-    if ((fds[i].events & kReady) != 0) ++ready;
+    copy[i] = fds[i];
+    copy[i].revents = 0;
+    if (PstFdKindOf(copy[i].fd) != kFdFile) continue;
+    copy[i].fd = INT32_MIN;  // told from the program's own negative numbers by `mine` below
+    copy[i].events = static_cast<short>(copy[i].events & kReady);
+    if (copy[i].events != 0) ++ready;
   }
-  if (PST_LIKELY(!any)) return call(true);
-  // In place and undone at once: no allocation, whatever the count.
+  int result = call(copy, ready == 0);
+  if (result >= 0) {
+    for (nfds_t i = 0; i < count; ++i) {
+      bool mine = copy[i].fd == INT32_MIN && fds[i].fd != INT32_MIN;
+      fds[i].revents = mine ? copy[i].events : copy[i].revents;
+    }
+    result += ready;
+  } else if (ready > 0 && errno == EINTR) {
+    result = ready;  // nothing slept: we had an answer
+    for (nfds_t i = 0; i < count; ++i)
+      fds[i].revents = copy[i].fd == INT32_MIN && fds[i].fd != INT32_MIN ? copy[i].events : short{0};
+  }
+  if (copy != some) Raw(SYS_munmap, copy, bytes);
+  return result;
+}
+
+template <class Call>
+PST_INLINE int PollAround(struct pollfd* fds, nfds_t count, Call call) {
   for (nfds_t i = 0; i < count; ++i) {
-    if (PstFdKindOf(fds[i].fd) == kFdFile) fds[i].fd = ~fds[i].fd;
+    if (PST_UNLIKELY(PstFdKindOf(fds[i].fd) == kFdFile)) return PollOnCopy(fds, count, call);
   }
-  int result = call(ready == 0);
-  for (nfds_t i = 0; i < count; ++i) {
-    if (fds[i].fd >= 0 || PstFdKindOf(~fds[i].fd) != kFdFile) continue;
-    fds[i].fd = ~fds[i].fd;
-    fds[i].revents = static_cast<short>(fds[i].events & kReady);
-  }
-  if (result < 0) {
-    // Nothing slept if we had an answer: the call failed for its arguments, or was interrupted.
-    return ready > 0 && errno == EINTR ? ready : result;
-  }
-  return result + ready;
+  return call(fds, true);
 }
 
 constexpr int kMaxSelect = 65536;
@@ -159,15 +181,17 @@ int FileIoctl(int fd, unsigned long request, void* argument) {
 using namespace penstock;
 
 PST_EXPORT int poll(struct pollfd* fds, nfds_t count, int timeout_ms) {
-  return PollAround(fds, count,
-                    [=](bool wait) { return real.poll(fds, count, wait ? timeout_ms : 0); });
+  return PollAround(fds, count, [=](struct pollfd* entries, bool wait) {
+    return real.poll(entries, count, wait ? timeout_ms : 0);
+  });
 }
 
 PST_EXPORT int ppoll(struct pollfd* fds, nfds_t count, const struct timespec* timeout,
                      const sigset_t* mask) {
   static constexpr struct timespec kNow = {0, 0};
-  return PollAround(
-      fds, count, [=](bool wait) { return real.ppoll(fds, count, wait ? timeout : &kNow, mask); });
+  return PollAround(fds, count, [=](struct pollfd* entries, bool wait) {
+    return real.ppoll(entries, count, wait ? timeout : &kNow, mask);
+  });
 }
 
 PST_EXPORT int select(int limit, fd_set* in, fd_set* out, fd_set* except, struct timeval* timeout) {

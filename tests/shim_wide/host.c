@@ -160,6 +160,19 @@ static void ready_case(void) {
   SHOW(fds[2].revents);
   SHOW(fds[0].fd == fd);
   SHOW(ppoll(fds, 2, NULL, NULL));
+  /* An entry that the program has switched off, as programs do, stays so. */
+  int off = ~open_or_die(at("small"));
+  struct pollfd with_off[2] = {{fd, POLLIN, 0}, {off, POLLIN, 9}};
+  SHOW(poll(with_off, 2, 0));
+  SHOW(with_off[0].fd == fd && with_off[1].fd == off);
+  SHOW(with_off[0].revents);
+  SHOW(with_off[1].revents);
+  static struct pollfd many[600];
+  for (n = 0; n < 600; n++) many[n] = (struct pollfd){n % 3 == 0 ? fd : n % 3 == 1 ? ends[1] : -1, POLLOUT, 7};
+  SHOW(poll(many, 600, 1000));
+  SHOW(many[597].revents);
+  SHOW(many[598].revents);
+  SHOW(many[599].revents);
   FD_ZERO(&in);
   FD_ZERO(&out);
   FD_ZERO(&except);
