@@ -12,23 +12,41 @@ bool g_cwd_matters;
 
 namespace {
 
-// A seqlock around the covered directory's path; the kernel knows all others.
+// A covered directory's path, under a seqlock of its own; the kernel knows all others.
 struct Cwd {
-  uint32_t seq;
-  uint32_t len;   // of `path`; 0: not covered
+  uint32_t seq;  // odd while somebody has it to write: half of seq + 1 counts the writers
+  uint32_t len;
   char path[PST_PATH_MAX + PST_MOUNT_PATH_MAX];
 };
-Cwd g_cwd;
+
+// Each chdir writes into another one and then shows it, so writers need not wait for each other: not for a
+// thread that is descheduled, not for one that a fork left behind or that a signal handler interrupts. One
+// left half-written is only lost for later use.
+constexpr uint32_t kCwds = 16;
+Cwd g_cwds[kCwds];
+uint32_t g_cwd;  // index + 1 of the one in force; 0: not covered
 
 constexpr char kShadow[] = "/.penstock-dir/";
 static_assert(sizeof(PST_SHADOW_DIR) + 2 == sizeof(kShadow));
 
+// Shows `path` as the covered working directory.
 void Store(const char* path, uint32_t len) {
-  uint32_t seq = __atomic_fetch_add(&g_cwd.seq, 1, __ATOMIC_ACQ_REL);
-  memcpy(g_cwd.path, path, len);
-  g_cwd.path[len] = 0;
-  __atomic_store_n(&g_cwd.len, len, __ATOMIC_RELAXED);
-  __atomic_store_n(&g_cwd.seq, seq + 2, __ATOMIC_RELEASE);
+  for (uint32_t tries = 0; tries < 64 * kCwds; ++tries) {
+    Cwd* cwd = &g_cwds[tries % kCwds];
+    uint32_t seq = __atomic_load_n(&cwd->seq, __ATOMIC_ACQUIRE);
+    uint32_t mine = tries % kCwds + 1;
+    if ((seq & 1u) != 0 || __atomic_load_n(&g_cwd, __ATOMIC_ACQUIRE) == mine) continue;
+    if (!__atomic_compare_exchange_n(&cwd->seq, &seq, seq + 1, false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED)) continue;
+    __atomic_thread_fence(__ATOMIC_RELEASE);
+    memcpy(cwd->path, path, len);
+    cwd->path[len] = 0;
+    __atomic_store_n(&cwd->len, len, __ATOMIC_RELAXED);
+    // Shown before it is free for others: so a shown one is complete, and nobody writes it.
+    __atomic_store_n(&g_cwd, mine, __ATOMIC_RELEASE);
+    __atomic_store_n(&cwd->seq, seq + 2, __ATOMIC_RELEASE);
+    return;
+  }
+  __atomic_store_n(&g_cwd, 0u, __ATOMIC_RELEASE);  // the kernel's name of the folder is translated, slowly
 }
 
 // The kernel's answer; length without NUL, or -errno.
@@ -38,20 +56,27 @@ int KernelCwd(char* to) {
   return n > 1 && to[0] == '/' ? (int)n - 1 : -ENOENT;  // "(unreachable)..." is no place of ours
 }
 
-// <job folder>/.penstock-dir/<mount>/<path>: a shadow directory that this program was started in.
-bool FromShadow(const char* path, uint32_t len) {
+// <job folder>/.penstock-dir/<mount>/<path>: the mount and where <path> begins, null if it is none.
+const char* ShadowOf(const char* path, uint32_t len, uint32_t* mount) {
   const char* at = (const char*)memmem(path, len, kShadow, sizeof kShadow - 1);
-  if (at == nullptr) return false;
+  if (at == nullptr) return nullptr;
   at += sizeof kShadow - 1;
-  uint32_t mount = 0;
-  if (*at < '0' || *at > '9') return false;
-  for (; *at >= '0' && *at <= '9'; ++at) mount = mount * 10 + (uint32_t)(*at - '0');
-  if (*at != 0 && *at != '/') return false;
-  if (*at == '/') ++at;
+  *mount = 0;
+  if (*at < '0' || *at > '9') return nullptr;
+  for (; *at >= '0' && *at <= '9'; ++at) *mount = *mount * 10 + (uint32_t)(*at - '0');
+  if (*at != 0 && *at != '/') return nullptr;
+  return *at == '/' ? at + 1 : at;
+}
+
+// A shadow directory that this program was started in.
+bool FromShadow(const char* path, uint32_t len) {
+  uint32_t mount;
+  const char* rel = ShadowOf(path, len, &mount);
+  if (rel == nullptr) return false;
   int err;
   const View* view = PstJoinedView(&err);
   if (view == nullptr || mount >= view->mount_count) return false;
-  PstCwdSet(true, mount, at, (uint32_t)strlen(at));
+  PstCwdSet(true, mount, rel, (uint32_t)strlen(rel));
   return true;
 }
 
@@ -72,7 +97,7 @@ void PstCwdSet(bool covered, uint32_t mount, const char* rel, uint32_t rel_len) 
 
 void PstCwdUnknown() {
   char path[PST_PATH_MAX];
-  Store("", 0);
+  __atomic_store_n(&g_cwd, 0u, __ATOMIC_RELEASE);
   int len = KernelCwd(path);
   // Ordinary unless it lies above a mount, or the prefix itself exists on disk and is stood in.
   bool matters = len < 0 || PstIsAncestor(path, (uint32_t)len) || len == 1;
@@ -83,17 +108,32 @@ void PstCwdUnknown() {
 
 int PstCwdGet(char* to) {
   for (int spin = 0; spin < 1000; ++spin) {
-    uint32_t seq = __atomic_load_n(&g_cwd.seq, __ATOMIC_ACQUIRE);
-    if (seq & 1u) continue;
-    uint32_t len = __atomic_load_n(&g_cwd.len, __ATOMIC_RELAXED);
-    if (len == 0) break;
-    if (len >= PST_PATH_MAX) return -ENAMETOOLONG;
-    memcpy(to, g_cwd.path, len);
-    to[len] = 0;
+    uint32_t shown = __atomic_load_n(&g_cwd, __ATOMIC_ACQUIRE);
+    if (shown == 0) break;
+    const Cwd& cwd = g_cwds[shown - 1];
+    uint32_t writers = (__atomic_load_n(&cwd.seq, __ATOMIC_ACQUIRE) + 1) / 2;
+    if (__atomic_load_n(&g_cwd, __ATOMIC_ACQUIRE) != shown) continue;
+    uint32_t len = __atomic_load_n(&cwd.len, __ATOMIC_RELAXED);
+    bool fits = len < PST_PATH_MAX;
+    if (fits) {
+      memcpy(to, cwd.path, len);
+      to[len] = 0;
+    }
     __atomic_thread_fence(__ATOMIC_ACQUIRE);
-    if (__atomic_load_n(&g_cwd.seq, __ATOMIC_RELAXED) == seq) return (int)len;
+    if ((__atomic_load_n(&cwd.seq, __ATOMIC_RELAXED) + 1) / 2 == writers) return fits ? (int)len : -ENAMETOOLONG;
   }
-  return KernelCwd(to);
+  int len = KernelCwd(to);
+  // Another thread is just changing into a mount: the kernel is there already.
+  uint32_t mount;
+  const char* rel = len > 0 && g_cwd_matters ? ShadowOf(to, (uint32_t)len, &mount) : nullptr;
+  const View* view = rel != nullptr ? PstView() : nullptr;
+  if (view == nullptr || mount >= view->mount_count) return len;
+  char path[PST_PATH_MAX + PST_MOUNT_PATH_MAX];
+  uint32_t full = PstFullPath(view, mount, rel, (uint32_t)strlen(rel), path);
+  if (full >= PST_PATH_MAX) return -ENAMETOOLONG;
+  memcpy(to, path, full);
+  to[full] = 0;
+  return (int)full;
 }
 
 void CwdInit() { PstCwdUnknown(); }

@@ -12,6 +12,7 @@
 #include <ftw.h>
 #include <glob.h>
 #include <poll.h>
+#include <pthread.h>
 #include <sched.h>
 #include <signal.h>
 #include <spawn.h>
@@ -484,6 +485,40 @@ static void cwd_case(void) {
   printf("%s\n", plain(getcwd(b, sizeof b)));
 }
 
+static pthread_barrier_t turns_start;
+
+static void* turn(void* folder) {
+  int dir = open(folder, O_RDONLY | O_DIRECTORY);
+  pthread_barrier_wait(&turns_start);
+  for (int i = 0; i < 3000; i++) fchdir(dir);
+  close(dir);
+  return NULL;
+}
+
+/* The working directory is right after threads have changed it at once. */
+static void turns_case(void) {
+  char b[4096], one[4096], two[4096];
+  int wrong = 0, lost = 0;
+  strcpy(one, at("tree/deep"));
+  strcpy(two, at("tree/empty"));
+  SHOW(chdir(root));
+  pthread_barrier_init(&turns_start, NULL, 2);
+  for (int i = 0; i < 60; i++) {
+    pthread_t threads[2];
+    pthread_create(&threads[0], NULL, turn, one);
+    pthread_create(&threads[1], NULL, turn, two);
+    for (int k = 0; k < 200; k++) {
+      char* now = getcwd(b, sizeof b);
+      if (now == NULL || (strcmp(now, one) && strcmp(now, two) && strcmp(now, root))) wrong++;
+    }
+    pthread_join(threads[0], NULL);
+    pthread_join(threads[1], NULL);
+    if (chdir(root) != 0 || strcmp(getcwd(b, sizeof b), root) != 0 || access("small", R_OK) != 0) lost++;
+  }
+  SHOW(wrong);
+  SHOW(lost);
+}
+
 static void links_case(void) {
   char b[4096], link[4200];
   int fd = open_or_die(at("tree/one")), dir = open(at("tree"), O_RDONLY | O_DIRECTORY);
@@ -824,6 +859,7 @@ static const struct {
   const char* name;
   void (*run)(void);
 } cases[] = {{"dup", dup_case}, {"locks", locks_case}, {"ready", ready_case}, {"map", map_case}, {"grow", grow_case},
+             {"turns", turns_case},
              {"copies", copies_case}, {"aio", aio_case}, {"attributes", attributes_case},
              {"names", names_case}, {"stdio", stdio_case}, {"stdin", stdin_case}, {"cwd", cwd_case},
              {"links", links_case}, {"walk", walk_case}, {"fork", fork_case}, {"clone", clone_case},
