@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "shim/core/client.h"
 #include "shim/core/config.h"
@@ -91,7 +92,10 @@ PST_COLD int AbsentOrRefused(const Route& route, int err, int flags) {
   while (parent.rel_len > 0 && parent.rel[parent.rel_len - 1] != '/') --parent.rel_len;
   if (parent.rel_len > 0) --parent.rel_len;
   PathBuffer buffer;
-  char full[PST_PATH_MAX + PST_MOUNT_PATH_MAX];
+  Scratch scratch;
+  char* full = scratch.Get();
+  static_assert(PST_PATH_MAX + PST_MOUNT_PATH_MAX <= kScratchBytes);
+  if (full == nullptr) return ENOMEM;
   PstFullPath(route.view, route.mount, parent.rel, parent.rel_len, full);
   if (PstRoute(AT_FDCWD, full, &buffer, &parent) != Cover::kMount) return EROFS;
   int missing = PstLookup(parent, &attr);
@@ -136,10 +140,16 @@ int PstOpenRoute(const Route& route, int flags, mode_t) {
 
 PST_COLD static int OpenAncestor(const Route& route, int flags, mode_t mode) {
   // On disk it is the disk's; the number is remembered because paths through it can lead to a mount.
+  bool creates = (flags & O_CREAT) != 0;
+  // What is only virtual is there all the same: no file is made in its place.
+  if (creates && Raw(SYS_faccessat, AT_FDCWD, route.full, F_OK) == -ENOENT)
+    return (flags & O_EXCL) != 0 ? -EEXIST : -EISDIR;
   long fd = Raw(SYS_openat, AT_FDCWD, route.full, flags, mode);
-  if (fd == -ENOENT) return (flags & O_CREAT) != 0 ? -EISDIR : -EACCES;
+  if (fd == -ENOENT) return creates ? -EISDIR : -EACCES;
   if (fd < 0) return (int)fd;
   PstFdForget((int)fd);
+  // An unnamed file in it, or a file that stands where the directory should: no path leads through them.
+  if (creates || (flags & O_TMPFILE) == O_TMPFILE) return (int)fd;
   if ((unsigned)fd < g_fd_count) {
     FdEntry entry;
     memset(&entry, 0, sizeof entry);

@@ -519,6 +519,23 @@ static void turns_case(void) {
   SHOW(lost);
 }
 
+/* What stands above a mount is a directory, on disk or not. */
+static void above_case(void) {
+  SHOW(open(at(".."), O_CREAT | O_WRONLY, 0600));
+  SHOW(open(at(".."), O_CREAT | O_EXCL | O_WRONLY, 0600));
+}
+
+/* For a mount whose path is on disk: an unnamed file above it is no directory. */
+static void unnamed_case(void) {
+  struct stat st;
+  int fd = open(at(".."), O_TMPFILE | O_RDWR, 0600);
+  SHOW(fstat(fd, &st));
+  SHOW(st.st_mode & 07777);
+  SHOW(openat(fd, "local/small", O_RDONLY));
+  int dir = open(at(".."), O_RDONLY | O_DIRECTORY);
+  show_rest("through the directory", openat(dir, "local/small", O_RDONLY));
+}
+
 static void links_case(void) {
   char b[4096], link[4200];
   int fd = open_or_die(at("tree/one")), dir = open(at("tree"), O_RDONLY | O_DIRECTORY);
@@ -859,7 +876,7 @@ static const struct {
   const char* name;
   void (*run)(void);
 } cases[] = {{"dup", dup_case}, {"locks", locks_case}, {"ready", ready_case}, {"map", map_case}, {"grow", grow_case},
-             {"turns", turns_case},
+             {"turns", turns_case}, {"above", above_case}, {"unnamed", unnamed_case},
              {"copies", copies_case}, {"aio", aio_case}, {"attributes", attributes_case},
              {"names", names_case}, {"stdio", stdio_case}, {"stdin", stdin_case}, {"cwd", cwd_case},
              {"links", links_case}, {"walk", walk_case}, {"fork", fork_case}, {"clone", clone_case},

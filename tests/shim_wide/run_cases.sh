@@ -51,7 +51,7 @@ if [ $# = 0 ] && command -v musl-gcc >/dev/null; then
   timeout 60 "$penstock" run -c "$work/job.toml" -- "$work/musl" "$mount/numbers" "$mount/tree" >"$work/got" 2>&1
   cmp -s "$work/want" "$work/got" || { failed=$((failed + 1)); echo "shim_wide: a musl program differs"; diff "$work/want" "$work/got"; }
 fi
-cases=${*:-dup locks ready map grow copies aio attributes names stdio stdin cwd turns links walk fork clone exec spawn rights raw stale library}
+cases=${*:-dup locks ready map grow copies aio attributes names stdio stdin cwd turns above links walk fork clone exec spawn rights raw stale library}
 for case in $cases; do
   ran=$((ran + 1))
   cp -a "$data" "$work/plain"  # some cases write where they can
