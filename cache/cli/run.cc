@@ -17,6 +17,7 @@
 #include "cache/cli/sidecar.h"
 #include "cache/cli/stat_text.h"
 #include "cache/config/units.h"
+#include "cache/doctor/doctor.h"
 
 namespace penstock::cli {
 namespace {
@@ -131,6 +132,10 @@ int Run(const Options& options, const std::vector<std::string>& program) {
     if (!options.join) return kFailed;
     Complain(fmt::format("covered paths will wait up to {} for a sidecar and then fail with EIO",
                          cache::FormatDuration(config->sidecar.wait_ns)));
+  }
+  for (const cache::MountConfig& mount : config->mounts) {
+    if (const std::string local = cache::LocalFilesUnder(mount.path, mount.origin); !local.empty())
+      Complain(local);
   }
   std::optional<cache::Json> before;
   if (options.stats) before = AskSidecar(*config, {{"op", "stat"}});

@@ -35,6 +35,7 @@ void CheckClock(Checks& to);
 // checks_files.cc
 void CheckSocketFolder(Checks& to, const DoctorConfig& config);
 void CheckCacheDir(Checks& to, const std::string& dir, const DoctorConfig& config);
+void CheckMountPaths(Checks& to, const DoctorConfig& config);  // nothing of the disk beneath them
 
 // checks_service.cc
 void CheckSidecar(Checks& to, const DoctorConfig& config);

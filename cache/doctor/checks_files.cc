@@ -10,6 +10,7 @@
 #include <cerrno>
 #include <cstdlib>
 #include <cstring>
+#include <filesystem>
 #include <string>
 
 #include "cache/doctor/checks.h"
@@ -144,4 +145,36 @@ void CheckCacheDir(Checks& to, const std::string& dir, const DoctorConfig& confi
   }
 }
 
+void CheckMountPaths(Checks& to, const DoctorConfig& config) {
+  for (const DoctorMount& mount : config.mounts) {
+    const std::string local = LocalFilesUnder(mount.path, mount.origin);
+    if (local.empty())
+      Add(to, "mount-path", Verdict::kOk, mount.path + " hides nothing on the local disk");
+    else
+      Add(to, "mount-path", Verdict::kWarn, local,
+          "static programs, and programs that are not run under Penstock, see the local files: "
+          "remove them, or mount elsewhere");
+  }
+}
+
 }  // namespace penstock::cache::doctor
+
+namespace penstock::cache {
+
+std::string LocalFilesUnder(const std::string& mount_path, const std::string& origin) {
+  namespace fs = std::filesystem;
+  // Below our own shim the look would find the mount.
+  const char* preload = std::getenv("LD_PRELOAD");
+  if (preload != nullptr && std::strstr(preload, "libpenstock") != nullptr) return "";
+  std::error_code error;
+  const fs::directory_iterator first(mount_path, error);
+  if (error || first == fs::directory_iterator()) return "";
+  constexpr std::string_view kFile = "file://";
+  if (origin.starts_with(kFile) &&
+      fs::equivalent(mount_path, origin.substr(kFile.size()), error) && !error)
+    return "";
+  return fmt::format("{} is also a folder with files on the local disk, which the mount hides",
+                     mount_path);
+}
+
+}  // namespace penstock::cache

@@ -55,6 +55,7 @@ std::vector<Check> RunDoctor(const DoctorConfig& config) {
   CheckMemory(checks, config);
   if (!config.socket.empty()) CheckSocketFolder(checks, config);
   for (const std::string& dir : config.cache_dirs) CheckCacheDir(checks, dir, config);
+  CheckMountPaths(checks, config);
   CheckSidecar(checks, config);
   CheckCredentials(checks, config);
   CheckClock(checks);

@@ -46,6 +46,10 @@ struct DoctorConfig {
 
 std::vector<Check> RunDoctor(const DoctorConfig& config);
 
+// Why programs may meet local files in place of the mount's: its path is a folder with something in it on this
+// machine's disk. "" if it is not, or if that folder is the mount's own origin.
+std::string LocalFilesUnder(const std::string& mount_path, const std::string& origin);
+
 // fail if one fails, else warn if one warns.
 Verdict WorstOf(const std::vector<Check>& checks);
 

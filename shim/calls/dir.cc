@@ -6,6 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "shim/calls/landing.h"
 #include "shim/calls/support.h"
 #include "shim/core/links.h"
 #include "shim/core/raw.h"
@@ -66,6 +67,18 @@ PST_COLD DIR* OpenThroughLinks(int dirfd, const char* path) {
   bool ours;
   if (!PstRouteThroughLinks(dirfd, path, true, &linked, &route)) return nullptr;
   return OpenRouted(route, &ours);
+}
+
+// As OpenCovered, and through links into a mount that is on disk too.
+PST_COLD DIR* OpenLanded(int dirfd, const char* path, bool* ours) {
+  LinkedPath linked;
+  Route route;
+  return PstLands(dirfd, path, true, &linked, &route) ? OpenRouted(route, ours) : nullptr;
+}
+
+PST_INLINE DIR* OpenOurs(int dirfd, const char* path, bool* ours) {
+  DIR* dir = OpenCovered(dirfd, path, ours);
+  return !*ours && PstMayLand() ? OpenLanded(dirfd, path, ours) : dir;
 }
 
 void CopyEntry(struct dirent* to, const struct dirent* from) {
@@ -178,7 +191,7 @@ using namespace penstock;
 
 PST_EXPORT DIR* opendir(const char* path) {
   bool ours;
-  DIR* dir = OpenCovered(AT_FDCWD, path, &ours);
+  DIR* dir = OpenOurs(AT_FDCWD, path, &ours);
   if (PST_LIKELY(ours)) return dir;
   dir = real.opendir(path);
   if (PST_UNLIKELY(dir == nullptr)) return OpenThroughLinks(AT_FDCWD, path);
@@ -253,7 +266,7 @@ PST_EXPORT int closedir(DIR* dir) {
 PST_EXPORT int scandir(const char* path, struct dirent*** names, int (*filter)(const struct dirent*),
                        int (*compare)(const struct dirent**, const struct dirent**)) {
   bool ours;
-  DIR* dir = OpenCovered(AT_FDCWD, path, &ours);
+  DIR* dir = OpenOurs(AT_FDCWD, path, &ours);
   if (PST_LIKELY(!ours)) {
     int count = real.scandir(path, names, filter, compare);
     if (count >= 0) return count;
@@ -265,7 +278,7 @@ PST_EXPORT int scandir(const char* path, struct dirent*** names, int (*filter)(c
 PST_EXPORT int scandirat(int fd, const char* path, struct dirent*** names, int (*filter)(const struct dirent*),
                          int (*compare)(const struct dirent**, const struct dirent**)) {
   bool ours;
-  DIR* dir = OpenCovered(fd, path, &ours);
+  DIR* dir = OpenOurs(fd, path, &ours);
   if (PST_LIKELY(!ours)) {
     int count = real.scandirat(fd, path, names, filter, compare);
     if (count >= 0) return count;

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "shim/calls/landing.h"
 #include "shim/calls/support.h"
 #include "shim/calls/uring.h"
 #include "shim/core/links.h"
@@ -60,6 +61,28 @@ PST_COLD int OpenThroughLinks(int dirfd, const char* path, int flags, mode_t mod
   return Finish(PstOpenRoute(route, flags, mode));
 }
 
+// A link leads into a mount whose path is also on the local disk: before the kernel opens (or makes) the
+// local file.
+PST_COLD bool OpenLanded(int dirfd, const char* path, int flags, mode_t mode, int* result) {
+  LinkedPath linked;
+  Route route;
+  bool follow = (flags & O_NOFOLLOW) == 0 && (flags & (O_CREAT | O_EXCL)) != (O_CREAT | O_EXCL);
+  if (!PstLands(dirfd, path, follow, &linked, &route)) return false;
+  *result = Finish(route.cover == Cover::kError ? -route.err : PstOpenRoute(route, flags, mode));
+  if (g_open_real && *result >= 0 && MakeReal(*result) != 0) {
+    KeepErrno keep;
+    close(*result);
+    *result = -1;
+  }
+  return true;
+}
+
+// Everything before the kernel's turn.
+PST_INLINE bool OpenOurs(int dirfd, const char* path, int flags, mode_t mode, int* result) {
+  if (OpenCovered(dirfd, path, flags, mode, result)) return true;
+  return PstMayLand() && OpenLanded(dirfd, path, flags, mode, result);
+}
+
 }  // namespace
 }  // namespace penstock
 
@@ -74,7 +97,7 @@ PST_EXPORT int open(const char* path, int flags, ...) {
     va_end(list);
   }
   int fd;
-  if (OpenCovered(AT_FDCWD, path, flags, mode, &fd)) return fd;
+  if (OpenOurs(AT_FDCWD, path, flags, mode, &fd)) return fd;
   fd = Fresh(real.open(path, flags, mode));
   return PST_LIKELY(fd >= 0) ? fd : OpenThroughLinks(AT_FDCWD, path, flags, mode);
 }
@@ -88,7 +111,7 @@ PST_EXPORT int openat(int dirfd, const char* path, int flags, ...) {
     va_end(list);
   }
   int fd;
-  if (OpenCovered(dirfd, path, flags, mode, &fd)) return fd;
+  if (OpenOurs(dirfd, path, flags, mode, &fd)) return fd;
   fd = Fresh(real.openat(dirfd, path, flags, mode));
   return PST_LIKELY(fd >= 0) ? fd : OpenThroughLinks(dirfd, path, flags, mode);
 }
@@ -97,13 +120,13 @@ PST_EXPORT int openat2(int dirfd, const char* path, struct open_how* how, size_t
   constexpr uint64_t kStays = RESOLVE_BENEATH | RESOLVE_IN_ROOT;
   int fd;
   if (how != nullptr && size >= sizeof *how && (path == nullptr || path[0] != '/' || (how->resolve & kStays) == 0) &&
-      OpenCovered(dirfd, path, static_cast<int>(how->flags), static_cast<mode_t>(how->mode), &fd))
+      OpenOurs(dirfd, path, static_cast<int>(how->flags), static_cast<mode_t>(how->mode), &fd))
     return fd;
   return Fresh(real.openat2(dirfd, path, how, size));
 }
 
 PST_EXPORT int creat(const char* path, mode_t mode) {
   int fd;
-  if (OpenCovered(AT_FDCWD, path, O_CREAT | O_WRONLY | O_TRUNC, mode, &fd)) return fd;
+  if (OpenOurs(AT_FDCWD, path, O_CREAT | O_WRONLY | O_TRUNC, mode, &fd)) return fd;
   return Fresh(real.creat(path, mode));
 }

@@ -7,6 +7,7 @@
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
+#include "shim/calls/landing.h"
 #include "shim/calls/support.h"
 #include "shim/core/links.h"
 
@@ -58,6 +59,13 @@ PST_COLD Result StatThroughLinks(int dirfd, const char* path, bool follow, struc
   Route route;
   if (!PstRouteThroughLinks(dirfd, path, follow, &linked, &route)) return Result::kNotOurs;
   return StatRoute(route, out);
+}
+
+// The kernel would find the local disk's: a link leads into a mount that is on disk too.
+PST_COLD Result StatLanded(int dirfd, const char* path, bool follow, struct stat* out) {
+  LinkedPath linked;
+  Route route;
+  return PstLands(dirfd, path, follow, &linked, &route) ? StatRoute(route, out) : Result::kNotOurs;
 }
 
 Result StatFd(int fd, struct stat* out) {
@@ -127,6 +135,18 @@ Result AccessAt(int dirfd, const char* path, int mode) {
   return AccessRoute(route, mode);
 }
 
+PST_COLD Result AccessLanded(int dirfd, const char* path, int mode) {
+  LinkedPath linked;
+  Route route;
+  return PstLands(dirfd, path, true, &linked, &route) ? AccessRoute(route, mode) : Result::kNotOurs;
+}
+
+// As AccessAt, and through links.
+PST_INLINE Result AccessOurs(int dirfd, const char* path, int mode) {
+  Result result = AccessAt(dirfd, path, mode);
+  return result == Result::kNotOurs && PstMayLand() ? AccessLanded(dirfd, path, mode) : result;
+}
+
 PST_COLD int AccessThroughLinks(int dirfd, const char* path, int mode, int result) {
   if (errno != ENOENT || !g_config.active) return result;
   LinkedPath linked;
@@ -150,6 +170,10 @@ PST_COLD Result StatByNumber(const char* path, struct stat* out) {
 template <class Call>
 PST_INLINE int Settle(Result result, int dirfd, const char* path, bool follow, struct stat* out, Call call) {
   if (PST_LIKELY(result != Result::kNotOurs)) return Answer(result);
+  if (PstMayLand()) {
+    result = StatLanded(dirfd, path, follow, out);
+    if (result != Result::kNotOurs) return Answer(result);
+  }
   int kernel = call();
   if (PST_LIKELY(kernel == 0)) {
     if (PST_UNLIKELY(S_ISSOCK(out->st_mode)) && follow) StatByNumber(path, out);
@@ -190,9 +214,10 @@ PST_EXPORT int statx(int dirfd, const char* path, int flags, unsigned mask, stru
   if (PST_UNLIKELY((flags & ~kKnown) != 0)) return real.statx(dirfd, path, flags, mask, out);
   struct stat info;
   Result result = StatAt(dirfd, path, &info, flags);
+  bool follow = (flags & AT_SYMLINK_NOFOLLOW) == 0;
+  if (PST_LIKELY(result == Result::kNotOurs) && PstMayLand()) result = StatLanded(dirfd, path, follow, &info);
   if (PST_LIKELY(result == Result::kNotOurs)) {
     int kernel = real.statx(dirfd, path, flags, mask, out);
-    bool follow = (flags & AT_SYMLINK_NOFOLLOW) == 0;
     if (PST_LIKELY(kernel == 0)) {
       if (PST_LIKELY(!S_ISSOCK(out->stx_mode)) || !follow) return 0;
       result = StatByNumber(path, &info);
@@ -227,7 +252,7 @@ PST_EXPORT int __fxstatat(int version, int dirfd, const char* path, struct stat*
 }
 
 PST_EXPORT int access(const char* path, int mode) {
-  Result result = AccessAt(AT_FDCWD, path, mode);
+  Result result = AccessOurs(AT_FDCWD, path, mode);
   if (PST_LIKELY(result == Result::kNotOurs)) {
     int kernel = real.access(path, mode);
     return PST_LIKELY(kernel == 0) ? 0 : AccessThroughLinks(AT_FDCWD, path, mode, kernel);
@@ -236,7 +261,7 @@ PST_EXPORT int access(const char* path, int mode) {
 }
 
 PST_EXPORT int eaccess(const char* path, int mode) {
-  Result result = AccessAt(AT_FDCWD, path, mode);
+  Result result = AccessOurs(AT_FDCWD, path, mode);
   if (PST_LIKELY(result == Result::kNotOurs)) {
     int kernel = real.eaccess(path, mode);
     return PST_LIKELY(kernel == 0) ? 0 : AccessThroughLinks(AT_FDCWD, path, mode, kernel);
@@ -254,7 +279,7 @@ PST_EXPORT int faccessat(int dirfd, const char* path, int mode, int flags) {
     if (own == Result::kDone && (mode & W_OK) != 0) return PstFail(EROFS);
     return Answer(own);
   }
-  Result result = AccessAt(dirfd, path, mode);
+  Result result = AccessOurs(dirfd, path, mode);
   if (PST_LIKELY(result == Result::kNotOurs)) {
     int kernel = real.faccessat(dirfd, path, mode, flags);
     return PST_LIKELY(kernel == 0) ? 0 : AccessThroughLinks(dirfd, path, mode, kernel);

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "shim/calls/landing.h"
 #include "shim/calls/support.h"
 
 namespace penstock {
@@ -41,12 +42,19 @@ int FlagsOf(const char* mode) {
   return flags;
 }
 
+PST_COLD bool LeadsThroughLinks(const char* path) {
+  LinkedPath linked;
+  Route route;
+  return PstLands(AT_FDCWD, path, true, &linked, &route);
+}
+
 // Does fopen of this path lead to one of our files?
 bool Leads(const char* path) {
   PathBuffer buffer;
   Route route;
   Cover cover = RouteOf(AT_FDCWD, path, &buffer, &route);
-  return PST_UNLIKELY(cover == Cover::kMount || cover == Cover::kError);
+  if (PST_UNLIKELY(cover == Cover::kMount || cover == Cover::kError)) return true;
+  return PstMayLand() && LeadsThroughLinks(path);
 }
 
 // A real descriptor of a covered file. -1 with errno.

@@ -51,6 +51,32 @@ if [ $# = 0 ] && command -v musl-gcc >/dev/null; then
   timeout 60 "$penstock" run -c "$work/job.toml" -- "$work/musl" "$mount/numbers" "$mount/tree" >"$work/got" 2>&1
   cmp -s "$work/want" "$work/got" || { failed=$((failed + 1)); echo "shim_wide: a musl program differs"; diff "$work/want" "$work/got"; }
 fi
+# A mount whose path is on the local disk too, reached through a link: the mount's files, and no local file made.
+if [ $# = 0 ]; then
+  ran=$((ran + 1))
+  mkdir "$work/local" && echo stale >"$work/local/small" && ln -s local "$work/lnk" && ln -s "$work/local" "$work/abs"
+  sed "s,path = .*,path = \"$work/local\",; s,job.sock,local.sock," "$work/job.toml" >"$work/local.toml"
+  cat >"$work/through.sh" <<'S'
+cd /; for way in lnk abs; do
+  cat $1/$way/small; read line <$1/$way/small; echo "$line"; ls $1/$way $1/$way/tree; stat -c %s $1/$way/small
+  [ -r $1/$way/tree/one ]; echo "readable $?"; [ -e $1/$way/other ]; echo "there $?"
+  [ $3 = plain ] && continue
+  { echo x >$1/$way/new; } 2>/dev/null && echo "new"; { echo x >>$1/$way/small; } 2>/dev/null && echo "append"
+done
+cd $1/lnk; cat small
+"$2" unnamed $1/local
+S
+  mv "$work/local" "$work/kept" && cp -a "$data" "$work/local"
+  bash "$work/through.sh" "$work" "$host" plain >"$work/want" 2>&1
+  rm -rf "$work/local" && mv "$work/kept" "$work/local"
+  timeout 60 "$penstock" run -c "$work/local.toml" -- bash "$work/through.sh" "$work" "$host" mount >"$work/got" 2>"$work/got.err"
+  "$penstock" stop -c "$work/local.toml" --force >/dev/null 2>&1
+  if ! cmp -s "$work/want" "$work/got" || [ "$(ls "$work/local")" != small ] || [ "$(cat "$work/local/small")" != stale ]; then
+    failed=$((failed + 1)); echo "shim_wide: a link into a mount that is on disk"; diff "$work/want" "$work/got" | head -20; ls "$work/local"
+  fi
+  grep -q "$work/local.*local disk" "$work/got.err" || { failed=$((failed + 1)); echo "shim_wide: no warning"; cat "$work/got.err"; }
+  sed -i '/local disk/d' "$work/got.err"; cat "$work/got.err"
+fi
 cases=${*:-dup locks ready map grow copies aio attributes names stdio stdin cwd turns above links walk fork clone exec spawn rights raw stale library}
 for case in $cases; do
   ran=$((ran + 1))
