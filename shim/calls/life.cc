@@ -1,10 +1,13 @@
 // fork and its kin. What a child shares with its parent is in core/process.h; here are the calls.
 
 #include <sched.h>
+#include <pty.h>
 #include <stdarg.h>
 #include <unistd.h>
+#include <wordexp.h>
 
 #include "shim/calls/support.h"
+#include "shim/core/path.h"
 #include "shim/core/process.h"
 #include "shim/core/raw.h"
 
@@ -61,6 +64,25 @@ PST_COLD pid_t ForkAsVfork() {
   return pid;
 }
 
+// For functions of libc that fork inside: `call` comes back in the parent and in the child, and the child is
+// told by its process number.
+template <class Call>
+int ForkInside(Call call) {
+  if (MayHaveThreads()) RealResolveAll();
+  if (PST_LIKELY(!g_config.active)) return call();
+  PstBeforeFork();
+  long before = Raw(SYS_getpid);
+  int result = call();
+  KeepErrno keep;
+  if (Raw(SYS_getpid) != before) PstAfterForkChild();
+  return result;
+}
+
+// libc has put something else onto the standard numbers.
+void ForgetStandard() {
+  for (int fd = 0; fd <= 2; ++fd) PstFdForget(fd);
+}
+
 struct CloneStart {
   int (*function)(void*);
   void* argument;
@@ -105,4 +127,25 @@ PST_EXPORT int clone(int (*function)(void*), void* stack, int flags, void* argum
   CloneStart start = {function, argument};  // the child has its own copy of this frame
   PstBeforeFork();
   return real.clone(StartClone, stack, flags, &start, parent, tls, child);
+}
+
+PST_EXPORT int daemon(int stay, int keep_streams) {
+  int result = ForkInside([=] { return real.daemon(stay, keep_streams); });
+  if (result != 0 || PST_LIKELY(!g_config.active)) return result;
+  if (keep_streams == 0) ForgetStandard();
+  if (stay == 0) PstCwdUnknown();
+  return 0;
+}
+
+PST_EXPORT int forkpty(int* terminal, char* name, const struct termios* modes, const struct winsize* size) {
+  int pid = ForkInside([=] { return real.forkpty(terminal, name, modes, size); });
+  if (pid == 0) ForgetStandard();
+  if (pid > 0) Fresh(*terminal);
+  return pid;
+}
+
+// Commands in the words run in a shell, which inherits what is open.
+PST_EXPORT int wordexp(const char* words, wordexp_t* out, int flags) {
+  if (g_config.active && (flags & WRDE_NOCMD) == 0) PstBeforeFork();
+  return real.wordexp(words, out, flags);
 }

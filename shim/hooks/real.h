@@ -37,11 +37,13 @@
 #include <sys/uio.h>
 #include <time.h>
 #include <utime.h>
+#include <wordexp.h>
 
 struct iocb;         // libaio's and the kernel's
 struct io_context;   // libaio's
 struct open_how;     // <linux/openat2.h>
 struct termios;      // <termios.h>
+struct winsize;      // <sys/ioctl.h>
 struct file_handle;  // <fcntl.h> with _GNU_SOURCE
 
 namespace penstock {

@@ -13,6 +13,7 @@
 #include <glob.h>
 #include <poll.h>
 #include <pthread.h>
+#include <pty.h>
 #include <sched.h>
 #include <signal.h>
 #include <spawn.h>
@@ -39,6 +40,7 @@
 #include <unistd.h>
 #include <utime.h>
 #include <wchar.h>
+#include <wordexp.h>
 
 static const char* root;
 static int mounted;
@@ -664,6 +666,41 @@ static void fork_case(void) {
   SHOW(lseek(fd, 0, SEEK_CUR));
 }
 
+/* Goes into the background; the process that opened the files is gone then. */
+static void daemon_case(void) {
+  char b[4096];
+  int fd = open_or_die(at("numbers")), out = dup(1);
+  SHOW(read(fd, b, 10));
+  fflush(stdout);
+  if (daemon(0, 0) != 0) _exit(9);
+  usleep(300000);
+  for (int i = 0; i < 70; i++) open(at(i % 2 ? "small" : "tree/one"), O_RDONLY); /* takes what is free */
+  long n = read(fd, b, 20);
+  int null = open(at("small"), O_RDONLY);
+  long m = read(null, b + 20, 20);
+  dprintf(out, "%ld %ld %.40s, ", n, m, b);
+  dprintf(out, "%s %ld\n", getcwd(b, sizeof b), (long)read(0, b, 5));
+}
+
+/* Forks inside libc. */
+static void inside_case(void) {
+  char b[2000];
+  int fd = open_or_die(at("numbers")), terminal;
+  SHOW(read(fd, b, 10));
+  fflush(stdout);
+  snprintf(b, sizeof b, "\"%s\" daemon \"%s\" %s | cat", self, root, mounted ? "mount" : "plain");
+  SHOW(system(b));
+  fflush(stdout);
+  pid_t pid = forkpty(&terminal, NULL, NULL, NULL);
+  if (pid == 0) _exit(read(fd, b, 7) == 7 && read(0, b, 0) == 0 ? 4 : 5);
+  wait_for(pid);
+  SHOW(lseek(fd, 0, SEEK_CUR));
+  wordexp_t words;
+  snprintf(b, sizeof b, "$(head -c 12 <&%d | tr '\\n' +)", fd);
+  SHOW(wordexp(b, &words, 0));
+  printf("%s\n", words.we_wordc > 0 ? words.we_wordv[0] : "nothing");
+}
+
 static int clone_child(void* argument) {
   char b[10];
   SHOW(read(*(int*)argument, b, 10));
@@ -876,7 +913,7 @@ static const struct {
   const char* name;
   void (*run)(void);
 } cases[] = {{"dup", dup_case}, {"locks", locks_case}, {"ready", ready_case}, {"map", map_case}, {"grow", grow_case},
-             {"turns", turns_case}, {"above", above_case}, {"unnamed", unnamed_case},
+             {"turns", turns_case}, {"above", above_case}, {"unnamed", unnamed_case}, {"inside", inside_case}, {"daemon", daemon_case},
              {"copies", copies_case}, {"aio", aio_case}, {"attributes", attributes_case},
              {"names", names_case}, {"stdio", stdio_case}, {"stdin", stdin_case}, {"cwd", cwd_case},
              {"links", links_case}, {"walk", walk_case}, {"fork", fork_case}, {"clone", clone_case},
