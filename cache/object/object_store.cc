@@ -97,7 +97,7 @@ void Store::Materialize(EngineOp* op, ObjectSource* source) {
     waiter->timer =
         loop_->After(std::max<std::int64_t>(op->deadline_ns - MonotonicNs(), 0), [this, waiter] {
           waiter->timer = 0;
-          Finish(waiter, ETIMEDOUT);
+          Finish(waiter, EIO);  // what a deadline is to a program
         });
   }
   Attach(waiter, false);
