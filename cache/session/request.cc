@@ -65,6 +65,7 @@ RequestCheck CheckRequest(const pst_request& copy, const void* buffer, std::uint
   out->version = copy.version;
   out->offset = copy.offset;
   out->length = copy.length;
+  out->late = copy.deadline_ns <= now_ns;
   out->deadline_ns = std::clamp(copy.deadline_ns, now_ns, now_ns + kMaxRequestNs);
   out->slot = copy.slot;
   out->slot_generation = copy.slot_generation;

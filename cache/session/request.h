@@ -23,6 +23,7 @@ struct SessionRequest {
   std::uint64_t offset = 0;
   std::uint64_t length = 0;
   std::int64_t deadline_ns = 0;      // absolute; from now to kMaxRequestNs ahead
+  bool late = false;                 // it had passed already: not to be started
   std::uint32_t slot = PST_NO_SLOT;  // in range, or PST_NO_SLOT
   std::uint32_t slot_generation = 0;
 };

@@ -253,6 +253,11 @@ void Session::TakeRequest(std::uint32_t index) {
     return Finish(index, check.err, hint);
   }
   if (state == PST_REQUEST_ABANDONED) return Finish(index, ECANCELED, hint);
+  // Nobody waits for it any more: started all the same it would be work that no limit counts.
+  if (request.late) {
+    ++requests_refused_;
+    return Finish(index, EIO, hint);
+  }
   const bool full = context_->requests_in_flight >= context_->max_requests ||
                     pending_.size() >= PST_REQUEST_SLOTS + kMaxHints;
   if (full) {

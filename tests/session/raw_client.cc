@@ -110,7 +110,7 @@ void RawClient::Submit(std::uint32_t index, const Ask& ask) {
   r.version = ask.version;
   r.offset = ask.offset;
   r.length = ask.length;
-  r.deadline_ns = MonotonicNs() + kWaitNs;
+  r.deadline_ns = ask.deadline_ns != 0 ? ask.deadline_ns : MonotonicNs() + kWaitNs;
   r.path_len = static_cast<std::uint32_t>(ask.path.size());
   r.slot = ask.slot;
   r.slot_generation = ask.slot_generation;

@@ -36,6 +36,7 @@ class RawClient {
     std::uint32_t flags = 0;
     std::uint32_t slot = PST_NO_SLOT;
     std::uint32_t slot_generation = 0;
+    std::int64_t deadline_ns = 0;  // 0: in 10 s
   };
   // Fills request slot `index` and rings. Does not wait.
   void Submit(std::uint32_t index, const Ask& ask);

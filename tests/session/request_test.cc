@@ -55,10 +55,12 @@ TEST(Request, DeadlinesAreKeptInBounds) {
   past.request.deadline_ns = INT64_MIN;
   past.Check(&out);
   EXPECT_EQ(out.deadline_ns, kNow);
+  EXPECT_TRUE(out.late);
   Ring never(PST_OP_LOOKUP, "x");
   never.request.deadline_ns = INT64_MAX;
   never.Check(&out);
   EXPECT_EQ(out.deadline_ns, kNow + kMaxRequestNs);
+  EXPECT_FALSE(out.late);
 }
 
 TEST(Request, Rubbish) {

@@ -263,6 +263,22 @@ TEST_F(SidecarTest, LeasesHintsAndAbandonedRequests) {
   EXPECT_EQ(client.Call({.op = PST_OP_LOOKUP, .path = "text.txt"}), 0);
 }
 
+TEST_F(SidecarTest, ALateRequestIsAnsweredAndNeverStarted) {
+  RawClient client;
+  ASSERT_EQ(client.Join(socket_), 0);
+  ASSERT_EQ(client.Call({.op = PST_OP_LOOKUP, .path = "text.txt"}), 0);
+  poll(nullptr, 0, 100);
+  const std::uint64_t before = Stat("counters", "origin_requests");
+  for (int i = 0; i < 50; ++i)
+    EXPECT_EQ(client.Call({.op = PST_OP_LOOKUP,
+                           .path = "none" + std::to_string(i) + "/x",
+                           .deadline_ns = 1}),
+              EIO);
+  poll(nullptr, 0, 100);
+  EXPECT_EQ(Stat("counters", "origin_requests"), before);
+  EXPECT_EQ(Stat("counters", "requests_refused"), 50u);
+}
+
 TEST_F(SidecarTest, RubbishEndsItsOwnSessionOnly) {
   RawClient good;
   ASSERT_EQ(good.Join(socket_), 0);
