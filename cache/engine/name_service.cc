@@ -273,7 +273,9 @@ NameService::ListFlight* NameService::StartList(std::uint32_t mount, const std::
   flight->path = path;
   flight->expires_ns = TtlFromNow(mount);
   ListFlight* started = flight.get();
-  DirectoryFor(mount, id, path).lost_child = false;
+  Directory& directory = DirectoryFor(mount, id, path);
+  // What the last listing knew does not become whole again by asking; only the new answer does that.
+  if (std::exchange(directory.lost_child, false)) directory.known = Known::kNothing;
   AskPage(mount, id, "");
   return started;
 }

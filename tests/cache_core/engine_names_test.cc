@@ -320,5 +320,40 @@ TEST_F(NamesTest, ManyNamesInABoundedCatalogAreStillAnsweredRight) {
   }
 }
 
+// A listing's copy is dropped (the bound on kept ones), a child is forgotten (its version changed), and the
+// directory is listed anew: until that answers, the old "all children are known" must not speak.
+TEST_F(NamesTest, AChildThatWasForgottenIsThereWhileItsDirectoryIsListedAgain) {
+  EngineOptions options;
+  options.listing_bytes = 1;  // the newest only
+  Mount mount;
+  mount.path = "/data";
+  mount.origin = &origin_;
+  engine_ = MakeEngine(loop_.get(), arena_.get(), nullptr, {mount}, options);
+  origin_.Put("d/f", Pattern(1000, 1));
+  origin_.Put("d/g", "x");
+  origin_.Put("other/f", "x");
+  EngineOp fetch = Fetch("d/f", 0, 1000);
+  EngineOp list = Op(EngineOpKind::kList, "d");
+  EngineOp other = Op(EngineOpKind::kList, "other");
+  Run({&list});
+  Run({&other});
+  origin_.Put("d/f", Pattern(1000, 2), "v2");
+  Run({&fetch});
+  EXPECT_EQ(fetch.err, ESTALE);
+  origin_.Hold(true);
+  EngineOp again = Op(EngineOpKind::kList, "d");
+  Begin(&again);
+  ASSERT_EQ(origin_.held(), 1u);
+  EngineOp lookup = Lookup("d/f");
+  Begin(&lookup);
+  EXPECT_NE(lookup.impl, nullptr) << "answered before the origin did";
+  origin_.Hold(false);
+  origin_.FailWith(Code::kUnavailable);
+  origin_.Release();
+  TurnFor(20'000'000);
+  origin_.FailWith(Code::kOk);
+  EXPECT_EQ(AttrOf("d/f").kind, PST_KIND_FILE);
+}
+
 }  // namespace
 }  // namespace penstock::cache
