@@ -18,6 +18,8 @@ namespace {
 constexpr int kMaxLinks = 40;  // as the kernel
 constexpr int64_t kRememberNs = 1'000'000'000;
 constexpr uint32_t kRemembered = 256;
+constexpr uint32_t kLinkedBytes = 2 * PST_PATH_MAX;
+static_assert(kLinkedBytes <= kScratchBytes);
 
 // Folders (by the hash of their name as asked for) that lead nowhere, with the coarse time until which that
 // holds in the low bits: one word, so that no lock is needed.
@@ -52,7 +54,10 @@ uint32_t Absolute(int dirfd, const char* path, char* to, uint32_t capacity) {
 
 // Walks `text`, replacing links in place. True when what stands there now is covered or above a mount.
 bool Walk(char* text, uint32_t len, uint32_t capacity, bool follow) {
-  char target[PST_PATH_MAX];
+  Scratch scratch;
+  char* target = scratch.Get();
+  constexpr size_t kTargetBytes = PST_PATH_MAX;
+  if (target == nullptr) return false;
   int links = 0;
   for (uint32_t at = 1; at <= len;) {
     uint32_t end = at;
@@ -66,14 +71,14 @@ bool Walk(char* text, uint32_t len, uint32_t capacity, bool follow) {
     if (last && !follow) return false;
     char kept = text[end];
     text[end] = 0;
-    long n = Raw(SYS_readlinkat, AT_FDCWD, text, target, sizeof target - 1);
+    long n = Raw(SYS_readlinkat, AT_FDCWD, text, target, kTargetBytes - 1);
     text[end] = kept;
     if (n < 0) {
       if (n != -EINVAL) return false;  // not there, and no link of ours before it
       at = end + 1;
       continue;
     }
-    if (++links > kMaxLinks || n == 0 || n >= (long)sizeof target - 1) return false;
+    if (++links > kMaxLinks || n == 0 || n >= (long)kTargetBytes - 1) return false;
     uint32_t start = target[0] == '/' ? 0 : at;
     uint32_t rest = len - end;
     if (start + (uint32_t)n + rest + 1 >= capacity) return false;
@@ -93,21 +98,23 @@ bool Walk(char* text, uint32_t len, uint32_t capacity, bool follow) {
 
 bool PstRouteThroughLinks(int dirfd, const char* path, bool follow, LinkedPath* linked, Route* out) {
   if (!g_config.active || path == nullptr || path[0] == 0) return false;
-  uint32_t len = Absolute(dirfd, path, linked->text, sizeof linked->text);
+  char* text = linked->text.Get();
+  if (text == nullptr) return false;
+  uint32_t len = Absolute(dirfd, path, text, kLinkedBytes);
   if (len == 0) return false;
   uint32_t folder = len;
-  while (folder > 0 && linked->text[folder - 1] != '/') --folder;
-  uint64_t hash = XXH3_64bits(linked->text, folder) | (1ull << 63);
+  while (folder > 0 && text[folder - 1] != '/') --folder;
+  uint64_t hash = XXH3_64bits(text, folder) | (1ull << 63);
   int64_t now_ns = PstCoarseNs();
   if (KnownNowhere(hash, now_ns)) {
     char target[8];
-    if (!follow || Raw(SYS_readlinkat, AT_FDCWD, linked->text, target, sizeof target) < 0) return false;
+    if (!follow || Raw(SYS_readlinkat, AT_FDCWD, text, target, sizeof target) < 0) return false;
   }
-  if (!Walk(linked->text, len, sizeof linked->text, follow)) {
+  if (!Walk(text, len, kLinkedBytes, follow)) {
     RememberNowhere(hash, now_ns);
     return false;
   }
-  return PstRoute(AT_FDCWD, linked->text, &linked->buffer, out) != Cover::kNone;
+  return PstRoute(AT_FDCWD, text, &linked->buffer, out) != Cover::kNone;
 }
 
 }  // namespace penstock

@@ -9,7 +9,7 @@
 namespace penstock {
 
 struct LinkedPath {
-  char text[2 * PST_PATH_MAX];
+  Scratch text;
   PathBuffer buffer;
 };
 

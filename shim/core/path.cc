@@ -144,7 +144,7 @@ struct Builder {
 };
 
 bool Append(Builder* to, const char* part, uint32_t len) {
-  if (to->len + 1 + len >= 2 * PST_PATH_MAX - 1) return false;
+  if (to->len + 1 + len >= kPathBufferBytes - 1) return false;
   to->text[to->len++] = '/';
   memcpy(to->text + to->len, part, len);
   to->len += len;
@@ -175,7 +175,7 @@ int Normalise(Builder* to, const char* path, uint32_t len, bool* must_be_dir, bo
         if (err != 0) return err;
       } else if (to->len > 0) {
         *outside = true;
-        int err = OutsideResolve(to->text, &to->len, 2 * PST_PATH_MAX - 1);
+        int err = OutsideResolve(to->text, &to->len, kPathBufferBytes - 1);
         if (err != 0) return err;
       }
       while (to->len > 0 && to->text[to->len - 1] != '/') --to->len;
@@ -198,23 +198,27 @@ int StartOf(int dirfd, bool dots, char* to) {
   FdKind kind = PstFdKindOf(dirfd);
   if (kind == kFdDirectory) {
     FdEntry entry;
-    char rel[kFdPathBytes];
+    Scratch scratch;
+    char* rel = scratch.Get();
+    static_assert(kFdPathBytes <= kScratchBytes);
     const View* view = PstView();
-    if (view == nullptr || !PstFdSnapshot(dirfd, &entry)) return -EBADF;
+    if (view == nullptr || rel == nullptr || !PstFdSnapshot(dirfd, &entry)) return -EBADF;
     int len = PstFdPath(dirfd, entry, rel);
     if (len < 0 || entry.mount >= view->mount_count) return -EBADF;
     return (int)PstFullPath(view, entry.mount, rel, (uint32_t)len, to);
   }
-  if (kind == kFdAncestor || (dots && dirfd >= 0)) return OutsideFdPath(dirfd, to, 2 * PST_PATH_MAX - 1);
+  if (kind == kFdAncestor || (dots && dirfd >= 0)) return OutsideFdPath(dirfd, to, kPathBufferBytes - 1);
   return -EXDEV;
 }
 
 PST_COLD Cover RouteSlow(int dirfd, const char* path, uint32_t len, PathBuffer* buffer, Route* out) {
-  Builder built = {buffer->bytes, 0};
+  char* text = buffer->Get();
+  if (text == nullptr) return Fail(out, ENOMEM);
+  Builder built = {text, 0};
   if (path[0] != '/') {
     bool dots = strstr(path, "..") != nullptr;
     if (dirfd != AT_FDCWD && PstFdKindOf(dirfd) == kFdFile) return Fail(out, ENOTDIR);
-    int start = StartOf(dirfd, dots, buffer->bytes);
+    int start = StartOf(dirfd, dots, text);
     if (start < 0) return out->cover = Cover::kNone;  // the kernel gives the right error
     if (start == 1) start = 0;                        // "/"
     built.len = (uint32_t)start;
@@ -239,6 +243,17 @@ PST_COLD Cover RouteSlow(int dirfd, const char* path, uint32_t len, PathBuffer* 
   if (built.len >= PST_PATH_MAX) return Fail(out, ENAMETOOLONG);
   if (built.len == 0) built.text[0] = '/', built.text[1] = 0, built.len = 1;
   return RouteClean(built.text, built.len, out);
+}
+
+// A path outside of the prefixes whose trailing slash has been cut off. Ancestors are handed on as text.
+PST_COLD Cover RouteCutAncestor(const char* path, uint32_t len, PathBuffer* buffer, Route* out) {
+  if (!PstIsAncestor(path, len)) return out->cover = Cover::kNone;
+  char* text = buffer->Get();
+  if (text == nullptr) return Fail(out, ENOMEM);
+  memcpy(text, path, len);
+  text[len] = 0;
+  out->full = text;
+  return out->cover = Cover::kAncestor;
 }
 
 }  // namespace
@@ -276,12 +291,7 @@ Cover PstRoute(int dirfd, const char* path, PathBuffer* buffer, Route* out) {
     out->must_be_dir = true;
     out->trailing_slash = true;
     --len;
-    // Ancestors are handed on as text.
-    if (prefix < 0) {
-      memcpy(buffer->bytes, path, len);
-      buffer->bytes[len] = 0;
-      path = buffer->bytes;
-    }
+    if (prefix < 0) return RouteCutAncestor(path, (uint32_t)len, buffer, out);
   }
   return PST_LIKELY(prefix >= 0) ? RouteBelow(prefix, path, (uint32_t)len, out)
                                  : RouteClean(path, (uint32_t)len, out);

@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 #include "shim/abi/key.h"
+#include "shim/core/scratch.h"
 #include "shim/core/view.h"
 
 namespace penstock {
@@ -36,9 +37,10 @@ struct Route {
                            //   that is not on disk
 };
 
-struct PathBuffer {
-  char bytes[2 * PST_PATH_MAX];
-};
+// Where a path that has to be rewritten lies; memory is taken only when one has to be.
+using PathBuffer = Scratch;
+inline constexpr uint32_t kPathBufferBytes = 2 * PST_PATH_MAX;
+static_assert(kPathBufferBytes <= kScratchBytes);
 
 // Routes `path` as seen from `dirfd` (AT_FDCWD or a number). Null and empty paths are not covered.
 // Joins the sidecar if the path is covered: then kError with EIO is possible.
