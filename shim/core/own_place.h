@@ -12,9 +12,9 @@
 
 namespace penstock {
 
-// Takes `fd` of the directory `tail` (relative to the job's folder). The number of the same directory
-// opened by this program's own path, `fd` then being closed; or `fd` itself where that is another one or
-// can't be opened. Both CLOEXEC.
+// Takes `fd` of the directory `tail` (relative to the job's folder) and returns the same number, which then
+// names the directory opened by this program's own path, or, where that is another directory or can't be
+// opened, what it named before. CLOEXEC either way.
 PST_COLD int PstByOwnPlace(int fd, const char* tail, int flags);
 
 }  // namespace penstock
