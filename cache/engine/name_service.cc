@@ -144,7 +144,8 @@ const NameEntry* NameService::KnownByAncestors(std::uint32_t mount, const std::s
   for (std::size_t at = path.find('/'); at != std::string::npos; at = path.find('/', at + 1)) {
     const NameEntry* above = Fresh(mount, path.substr(0, at));
     if (above == nullptr || above->kind == PST_KIND_DIRECTORY) continue;
-    return PutAbsent(mount, path, above->kind == PST_KIND_FILE ? ENOTDIR : above->err);
+    const int err = above->kind == PST_KIND_FILE ? ENOTDIR : above->err;
+    return PutAbsent(mount, path, err, above->expires_ns);
   }
   return nullptr;
 }
@@ -169,7 +170,7 @@ void NameService::Resolve(std::uint32_t mount, const std::string& path, NameDone
   const NameEntry* stale = catalog_.Find(mount, KeyOf(path), path);
   const bool decided = directory->known == Known::kAll && !directory->lost_child &&
                        (stale == nullptr || stale->kind == PST_KIND_ABSENT);
-  if (decided) return done(0, PutAbsent(mount, path, ENOENT));
+  if (decided) return done(0, PutAbsent(mount, path, ENOENT, directory->expires_ns));
   AskStat(mount, path, std::move(done));
 }
 
@@ -177,12 +178,14 @@ void NameService::AskParent(std::uint32_t mount, const std::string& path, NameDo
   const std::string parent(ParentOf(path));
   ListFlight* flight = StartList(mount, parent);
   if (!flight->first_page) return AskStat(mount, path, std::move(done));  // a long one is under way
-  flight->first_waiters.push_back([this, mount, path, done = std::move(done)](int err) mutable {
-    AfterList(mount, path, err, std::move(done));
+  const std::int64_t expires_ns = flight->expires_ns;
+  flight->first_waiters.push_back([this, mount, path, expires_ns, done = std::move(done)](int err) mutable {
+    AfterList(mount, path, err, expires_ns, std::move(done));
   });
 }
 
-void NameService::AfterList(std::uint32_t mount, const std::string& path, int err, NameDone done) {
+void NameService::AfterList(std::uint32_t mount, const std::string& path, int err,
+                            std::int64_t expires_ns, NameDone done) {
   const std::string parent(ParentOf(path));
   if (err == 0) {
     const Directory* directory = FindDirectory(mount, KeyOf(parent), parent);
@@ -192,20 +195,21 @@ void NameService::AfterList(std::uint32_t mount, const std::string& path, int er
       return done(0, entry);
     }
     if (directory != nullptr && directory->known == Known::kAll && !directory->lost_child) {
-      return done(0, PutAbsent(mount, path, ENOENT));
+      return done(0, PutAbsent(mount, path, ENOENT, directory->expires_ns));
     }
     return AskStat(mount, path, std::move(done));
   }
   if (err == EACCES) return AskStat(mount, path, std::move(done));  // may read, may not list
   if (err != ENOENT && err != ENOTDIR) return done(err, nullptr);
-  if (parent.empty()) return done(0, PutAbsent(mount, path, ENOENT));
+  if (parent.empty()) return done(0, PutAbsent(mount, path, ENOENT, expires_ns));
   // The parent is missing, or a file.
-  Resolve(mount, parent, [this, mount, path, done = std::move(done)](int error, const NameEntry* above) mutable {
+  Resolve(mount, parent, [this, mount, path, expires_ns, done = std::move(done)](
+                             int error, const NameEntry* above) mutable {
     if (error != 0) return done(error, nullptr);
     const int absent = above->kind == PST_KIND_FILE     ? ENOTDIR
                        : above->kind == PST_KIND_ABSENT ? above->err
                                                         : ENOENT;
-    done(0, PutAbsent(mount, path, absent));
+    done(0, PutAbsent(mount, path, absent, std::min(expires_ns, above->expires_ns)));
   });
 }
 
@@ -225,7 +229,7 @@ void NameService::AskStat(std::uint32_t mount, const std::string& path, NameDone
         const int err = stat.ok() ? 0 : ErrnoOf(stat.error);
         const NameEntry* entry = nullptr;
         if (err == 0) entry = PutInfo(key.mount, path, stat.info, expires_ns);
-        if (err == ENOENT || err == ENOTDIR) entry = PutAbsent(key.mount, path, err);
+        if (err == ENOENT || err == ENOTDIR) entry = PutAbsent(key.mount, path, err, expires_ns);
         if (entry == nullptr) {
           for (NameDone& waiter : node.mapped()) waiter(err, nullptr);
           return;
@@ -249,16 +253,19 @@ void NameService::List(std::uint32_t mount, const std::string& path, ListDone do
   if (entry == nullptr) entry = KnownByAncestors(mount, path);
   if (entry != nullptr && entry->kind == PST_KIND_FILE) return done(ENOTDIR, nullptr);
   if (entry != nullptr && entry->kind == PST_KIND_ABSENT) return done(entry->err, nullptr);
-  StartList(mount, path)->whole_waiters.push_back([this, mount, path, id, done = std::move(done)](
-                                                      int err, std::shared_ptr<const Listing> listing) mutable {
+  ListFlight* flight = StartList(mount, path);
+  const std::int64_t expires_ns = flight->expires_ns;
+  flight->whole_waiters.push_back([this, mount, path, id, expires_ns, done = std::move(done)](
+                                      int err, std::shared_ptr<const Listing> listing) mutable {
     if (err != ENOENT && err != ENOTDIR) return done(err, std::move(listing));
-    Resolve(mount, path, [this, mount, path, id, done = std::move(done)](int error, const NameEntry* what) mutable {
+    Resolve(mount, path, [this, mount, path, id, expires_ns, done = std::move(done)](
+                             int error, const NameEntry* what) mutable {
       if (error != 0) return done(error, nullptr);
       if (what->kind == PST_KIND_FILE) return done(ENOTDIR, nullptr);
       if (what->kind == PST_KIND_ABSENT) return done(what->err, nullptr);
       // A directory by name only (the root of an empty container): nothing is in it.
       auto empty = std::make_shared<Listing>(ListingBuilder{}.Finish(RandomId()));
-      PublishListing(mount, id, *empty, TtlFromNow(mount));
+      PublishListing(mount, id, *empty, expires_ns);
       done(0, std::move(empty));
     });
   });
@@ -395,12 +402,14 @@ const NameEntry* NameService::PutInfo(std::uint32_t mount, std::string path, con
   return Put(mount, std::move(entry));
 }
 
-const NameEntry* NameService::PutAbsent(std::uint32_t mount, const std::string& path, int err) {
+// A name is absent for as long as that stands which says so.
+const NameEntry* NameService::PutAbsent(std::uint32_t mount, const std::string& path, int err,
+                                        std::int64_t expires_ns) {
   NameEntry entry;
   entry.path = path;
   entry.kind = PST_KIND_ABSENT;
   entry.err = err;
-  entry.expires_ns = TtlFromNow(mount);
+  entry.expires_ns = expires_ns;
   return Put(mount, std::move(entry));
 }
 

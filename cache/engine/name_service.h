@@ -77,7 +77,8 @@ class NameService {
   };
 
   void AskParent(std::uint32_t mount, const std::string& path, NameDone done);
-  void AfterList(std::uint32_t mount, const std::string& path, int err, NameDone done);
+  void AfterList(std::uint32_t mount, const std::string& path, int err, std::int64_t expires_ns,
+                 NameDone done);
   void AskStat(std::uint32_t mount, const std::string& path, NameDone done);
   ListFlight* StartList(std::uint32_t mount, const std::string& path);
   void AskPage(std::uint32_t mount, pst_key128 id, std::string marker);
@@ -87,7 +88,8 @@ class NameService {
   void PublishListing(std::uint32_t mount, pst_key128 id, const Listing& listing, std::int64_t expires_ns);
   const NameEntry* PutInfo(std::uint32_t mount, std::string path, const origin::ObjectInfo& info,
                            std::int64_t expires_ns);
-  const NameEntry* PutAbsent(std::uint32_t mount, const std::string& path, int err);
+  const NameEntry* PutAbsent(std::uint32_t mount, const std::string& path, int err,
+                             std::int64_t expires_ns);
   const NameEntry* Put(std::uint32_t mount, NameEntry entry);
   const NameEntry* KnownByAncestors(std::uint32_t mount, const std::string& path);
   Directory* FindDirectory(std::uint32_t mount, pst_key128 id, const std::string& path);

@@ -355,5 +355,21 @@ TEST_F(NamesTest, AChildThatWasForgottenIsThereWhileItsDirectoryIsListedAgain) {
   EXPECT_EQ(AttrOf("d/f").kind, PST_KIND_FILE);
 }
 
+// What follows from a listing, or from an absent ancestor, ends with it and not a ttl after it was asked.
+TEST_F(NamesTest, WhatIsDeducedIsNoFresherThanWhatItFollowsFrom) {
+  Build(&origin_, 64, 600'000'000);
+  origin_.Put("d/f", "x");
+  EXPECT_EQ(AttrOf("d/f").kind, PST_KIND_FILE);   // lists d
+  EXPECT_EQ(AttrOf("none").kind, PST_KIND_ABSENT);  // lists the root
+  TurnFor(400'000'000);
+  EXPECT_EQ(AttrOf("d/new").kind, PST_KIND_ABSENT);
+  EXPECT_EQ(AttrOf("none/below").kind, PST_KIND_ABSENT);
+  origin_.Put("d/new", "x");
+  origin_.Put("none/below", "x");
+  TurnFor(300'000'000);
+  EXPECT_EQ(AttrOf("d/new").kind, PST_KIND_FILE);
+  EXPECT_EQ(AttrOf("none/below").kind, PST_KIND_FILE);
+}
+
 }  // namespace
 }  // namespace penstock::cache
