@@ -11,6 +11,7 @@
 #include <unistd.h>
 #include <utime.h>
 
+#include "shim/calls/landing.h"
 #include "shim/calls/support.h"
 
 namespace penstock {
@@ -61,6 +62,14 @@ int AncestorErrno(const Route& route, Wants wants) {
   return wants == Wants::kNew ? EEXIST : wants == Wants::kOldFile ? EISDIR : EBUSY;
 }
 
+// As MountErrno for a name that leads through a link into a mount whose path is on the local disk too; 0 for others.
+PST_COLD int LandedErrno(int dirfd, const char* path, Wants wants) {
+  LinkedPath linked;
+  Route route;
+  if (!PstLands(dirfd, path, false, &linked, &route)) return 0;
+  return route.cover == Cover::kError ? route.err : MountErrno(route, wants);
+}
+
 // 0: not covered, the call is the kernel's. Else the errno to give. Where ".." left a mount, `path` becomes the
 // absolute name in `buffer`, because the kernel stands in a shadow directory.
 int Refusal(int dirfd, const char*& path, Wants wants, PathBuffer* buffer) {
@@ -74,6 +83,8 @@ int Refusal(int dirfd, const char*& path, Wants wants, PathBuffer* buffer) {
     case Cover::kError:
       return route.err;
     default:
+      if (PST_LIKELY(!PstMayLand())) break;
+      if (int err = LandedErrno(dirfd, path, wants); err != 0) return err;
       break;
   }
   if (PST_UNLIKELY(route.full != nullptr)) path = route.full;

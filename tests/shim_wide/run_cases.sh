@@ -62,6 +62,8 @@ cd /; for way in lnk abs; do
   [ -r $1/$way/tree/one ]; echo "readable $?"; [ -e $1/$way/other ]; echo "there $?"
   [ $3 = plain ] && continue
   { echo x >$1/$way/new; } 2>/dev/null && echo "new"; { echo x >>$1/$way/small; } 2>/dev/null && echo "append"
+  mkdir $1/$way/folder 2>/dev/null && echo "mkdir"; echo >$1/extra; mv -T $1/extra $1/$way/moved 2>/dev/null && echo "mv"
+  rm -f $1/$way/small 2>/dev/null && echo "rm"
 done
 cd $1/lnk; cat small
 "$2" unnamed $1/local
