@@ -8,6 +8,7 @@
 
 #include "shim/core/materialize.h"
 #include "shim/core/raw.h"
+#include "shim/core/scratch.h"
 
 namespace penstock {
 
@@ -65,11 +66,13 @@ bool FindRegion(const void* at, Region* out) {
   auto address = static_cast<uint64_t>(reinterpret_cast<uintptr_t>(at));
   long fd = Raw(SYS_openat, AT_FDCWD, "/proc/self/maps", O_RDONLY | O_CLOEXEC);
   if (fd < 0) return false;
-  char chunk[4096], line[160];
+  Scratch scratch;  // not the stack of a foreign thread
+  char* chunk = scratch.Get();
+  char line[160];
   size_t len = 0;
   bool found = false;
   long got;
-  while (!found && (got = Raw(SYS_read, fd, chunk, sizeof chunk)) > 0) {
+  while (!found && chunk != nullptr && (got = Raw(SYS_read, fd, chunk, kScratchBytes)) > 0) {
     for (long i = 0; i < got && !found; ++i) {
       if (chunk[i] != '\n') {
         if (len + 1 < sizeof line) line[len++] = chunk[i];

@@ -5,6 +5,7 @@
 
 #include "shim/core/path.h"
 #include "shim/core/raw.h"
+#include "shim/core/scratch.h"
 
 namespace penstock {
 
@@ -80,6 +81,24 @@ bool FromShadow(const char* path, uint32_t len) {
   return true;
 }
 
+// What the kernel says, in the program's terms: another thread may just be changing into a mount.
+PST_COLD int AskedCwd(char* to) {
+  int len = KernelCwd(to);
+  uint32_t mount;
+  const char* rel = len > 0 && g_cwd_matters ? ShadowOf(to, (uint32_t)len, &mount) : nullptr;
+  const View* view = rel != nullptr ? PstView() : nullptr;
+  if (view == nullptr || mount >= view->mount_count) return len;
+  Scratch scratch;
+  char* path = scratch.Get();
+  if (path == nullptr) return -ENOMEM;
+  static_assert(PST_PATH_MAX + PST_MOUNT_PATH_MAX <= kScratchBytes);
+  uint32_t full = PstFullPath(view, mount, rel, (uint32_t)strlen(rel), path);
+  if (full >= PST_PATH_MAX) return -ENAMETOOLONG;
+  memcpy(to, path, full);
+  to[full] = 0;
+  return (int)full;
+}
+
 }  // namespace
 
 void PstCwdSet(bool covered, uint32_t mount, const char* rel, uint32_t rel_len) {
@@ -122,18 +141,7 @@ int PstCwdGet(char* to) {
     __atomic_thread_fence(__ATOMIC_ACQUIRE);
     if ((__atomic_load_n(&cwd.seq, __ATOMIC_RELAXED) + 1) / 2 == writers) return fits ? (int)len : -ENAMETOOLONG;
   }
-  int len = KernelCwd(to);
-  // Another thread is just changing into a mount: the kernel is there already.
-  uint32_t mount;
-  const char* rel = len > 0 && g_cwd_matters ? ShadowOf(to, (uint32_t)len, &mount) : nullptr;
-  const View* view = rel != nullptr ? PstView() : nullptr;
-  if (view == nullptr || mount >= view->mount_count) return len;
-  char path[PST_PATH_MAX + PST_MOUNT_PATH_MAX];
-  uint32_t full = PstFullPath(view, mount, rel, (uint32_t)strlen(rel), path);
-  if (full >= PST_PATH_MAX) return -ENAMETOOLONG;
-  memcpy(to, path, full);
-  to[full] = 0;
-  return (int)full;
+  return AskedCwd(to);
 }
 
 void CwdInit() { PstCwdUnknown(); }
