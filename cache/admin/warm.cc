@@ -15,7 +15,7 @@ namespace penstock::cache {
 namespace {
 
 constexpr std::uint64_t kChunkBytes = 1u << 20;         // one lane's work
-constexpr std::size_t kListingBytes = PST_RANGE_BYTES;  // read at once
+constexpr std::size_t kListingBytes = PST_RANGE_BYTES;  // read at once: a page
 constexpr std::int64_t kStepNs = 300'000'000'000;       // an operation's deadline
 constexpr std::uint64_t kCursor = 0x7761726dull << 32;  // no session has it
 
@@ -49,6 +49,7 @@ struct WarmJob::Step {
   WarmJob* job = nullptr;
   Walk walk;                     // kLookup, kList, kListingRead
   std::vector<std::byte> bytes;  // kListingRead: what has come
+  std::uint64_t pages = 0;       // of them
   std::vector<std::byte> buffer;
   std::shared_ptr<File> file;  // kFetch
   std::uint64_t chunk_end = 0;
@@ -144,7 +145,7 @@ void WarmJob::Begin(std::unique_ptr<Step> step) {
   if (op.kind == EngineOpKind::kListingRead) {
     step->buffer.resize(kListingBytes);
     op.buffer = step->buffer;
-    op.offset = step->bytes.size();
+    op.offset = step->pages * PST_RANGE_BYTES;
     op.length = step->buffer.size();
   }
   op.deadline_ns = MonotonicNs() + kStepNs;
@@ -210,6 +211,7 @@ void WarmJob::ListingCame(std::unique_ptr<Step> step) {
   if (step->op.err == 0 && n > 0 && !cancelled_) {
     step->bytes.insert(step->bytes.end(), step->buffer.begin(),
                        step->buffer.begin() + static_cast<std::ptrdiff_t>(n));
+    ++step->pages;
     return Begin(std::move(step));
   }
   --walking_;

@@ -14,7 +14,8 @@
 //   Fetch    makes ranges present: single flight per range, read-ahead behind it, publishes each range
 //   List     publishes all pages of a directory's listing, and name records of its children
 //   Read     copies up to 4 KiB of a version's bytes into `buffer`: the slow lane
-//   ListingRead  the same for a serialized listing
+//   ListingRead  the same for a serialized listing, whose page n begins at n * PST_RANGE_BYTES; 0 bytes at
+//            a page's end and beyond the last one
 //   Name     path and attributes of a key that a lookup has seen
 //   Materialize  waits until a range lies in the object's file (cache/object), then `fd` is a read-only
 //            descriptor of it that the caller owns

@@ -146,9 +146,12 @@ void EngineImpl::List(EngineOp* op) {
   });
 }
 
+// Page n begins at n * PST_RANGE_BYTES, whatever the lengths of those before it.
 void EngineImpl::CopyListing(EngineOp* op, const Listing& listing) {
-  const std::span<const std::byte> bytes = listing.bytes();
-  const std::uint64_t offset = std::min<std::uint64_t>(op->offset, bytes.size());
+  const std::uint64_t page = op->offset >> PST_RANGE_SHIFT;
+  std::span<const std::byte> bytes;
+  if (page < listing.pages()) bytes = listing.Page(static_cast<std::uint32_t>(page));
+  const std::uint64_t offset = std::min<std::uint64_t>(op->offset & (PST_RANGE_BYTES - 1), bytes.size());
   std::uint64_t length = std::min<std::uint64_t>(op->buffer.size(), bytes.size() - offset);
   if (op->length != 0) length = std::min(length, op->length);
   if (length != 0) std::memcpy(op->buffer.data(), bytes.data() + offset, length);

@@ -43,7 +43,8 @@
                                   progress when the arena is overrun */
 #define PST_OP_NAME 8u         /* out: buffer = path of key, path_len, attr: for an inherited slot */
 #define PST_OP_LISTING_READ 9u /* in: version = listing_id (0: any), offset, length; out: length, version,
-                                  buffer = bytes of the serialized pages: the slow lane of readdir */
+                                  buffer = bytes of the serialized pages: the slow lane of readdir. Page n
+                                  begins at offset n * PST_RANGE_BYTES; length 0: the page's end */
 
 #define PST_REQUEST_NOWAIT 1u  /* flags: a hint (FETCH only); nobody waits */
 #define PST_NO_SLOT 0xFFFFFFFFu
