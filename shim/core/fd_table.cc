@@ -9,6 +9,7 @@
 #include "shim/core/client.h"
 #include "shim/core/raw.h"
 #include "shim/core/slots.h"
+#include "shim/core/time.h"
 
 namespace penstock {
 
@@ -101,11 +102,26 @@ bool PstFdTableInit() {
 
 uint32_t PstForkEpoch() { return __atomic_load_n(&g_client.epoch, __ATOMIC_RELAXED); }
 
+bool PstFdAwait(int fd, int64_t* deadline_ns) {
+  constexpr int64_t kHeldNs = 1'000'000'000, kNapNs = 50'000;
+  if (PstFdKindOf(fd) == kFdNone) return false;
+  int64_t now_ns = PstMonotonicNs();
+  if (*deadline_ns == 0) {
+    *deadline_ns = now_ns + kHeldNs;
+    Raw(SYS_sched_yield);
+    return true;
+  }
+  if (now_ns > *deadline_ns) return false;
+  PstSleepNs(kNapNs);
+  return true;
+}
+
 bool PstFdSnapshot(int fd, FdEntry* out) {
   if ((unsigned)fd >= g_fd_count || PstFdKindOf(fd) == kFdNone) return false;
   const auto* words = (const uint64_t*)(const void*)&g_fd_entries[fd];
   auto* to = (uint64_t*)(void*)out;
-  for (int spin = 0; spin < 1000; ++spin) {
+  int64_t deadline_ns = 0;
+  for (int spin = 0; spin < 64 || PstFdAwait(fd, &deadline_ns); ++spin) {
     to[0] = __atomic_load_n(&words[0], __ATOMIC_ACQUIRE);
     for (unsigned i = 1; i < sizeof(FdEntry) / 8; ++i)
       to[i] = __atomic_load_n(&words[i], __ATOMIC_RELAXED);

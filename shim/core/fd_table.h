@@ -82,13 +82,19 @@ PST_INLINE FdKind PstFdKindOf(int fd) {
   return (FdKind)kind;
 }
 
+// Waits while another thread holds entry `fd` (over a system call, or preempted): a short nap, or false when
+// there is nothing to wait for: the number is not ours any more, or it has been held since *deadline_ns (0 at
+// the first call), which only a holder that is gone does.
+PST_COLD bool PstFdAwait(int fd, int64_t* deadline_ns);
+
 // The line that a read needs, as a consistent copy (the second line of *out is not filled). False: the
 // number is not ours any more. Hot.
 PST_INLINE bool PstFdHot(int fd, FdEntry* out) {
   using Word = uint64_t __attribute__((may_alias));
   const auto* words = (const Word*)(const void*)&g_fd_entries[fd];
   uint64_t line[8];
-  for (int spin = 0; spin < 64; ++spin) {
+  int64_t deadline_ns = 0;
+  for (int spin = 0; PST_LIKELY(spin < 64) || PstFdAwait(fd, &deadline_ns); ++spin) {
     line[0] = __atomic_load_n(&words[0], __ATOMIC_ACQUIRE);
     for (int i = 1; i < 8; ++i) line[i] = __atomic_load_n(&words[i], __ATOMIC_RELAXED);
     __atomic_thread_fence(__ATOMIC_ACQUIRE);

@@ -1,7 +1,15 @@
 // Threads that open, read and close files at once, and share one open file: every byte compared.
 
 #include <fcntl.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <pthread.h>
+#include <sched.h>
+#include <stddef.h>
+#include <sys/ioctl.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <atomic>
@@ -51,6 +59,73 @@ void OpenReadClose(int number, unsigned seed) {
   }
 }
 
+// From now on every dup3 of the calling thread takes two milliseconds longer.
+void SlowDup3() {
+  sock_filter code[] = {BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)),
+                        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_dup3, 0, 1),
+                        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_USER_NOTIF),
+                        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW)};
+  sock_fprog program = {sizeof code / sizeof code[0], code};
+  prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+  const long listener = syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_NEW_LISTENER, &program);
+  if (listener < 0) {
+    printf("dup3 can't be made slow here (errno %d)\n", errno);
+    return;
+  }
+  std::thread([listener] {
+    for (;;) {
+      seccomp_notif call = {};
+      if (ioctl(static_cast<int>(listener), SECCOMP_IOCTL_NOTIF_RECV, &call) != 0) return;
+      usleep(2000);
+      seccomp_notif_resp answer = {};
+      answer.id = call.id;
+      answer.flags = SECCOMP_USER_NOTIF_FLAG_CONTINUE;
+      ioctl(static_cast<int>(listener), SECCOMP_IOCTL_NOTIF_SEND, &answer);
+    }
+  }).detach();
+}
+
+// Numbers become real files (locks) while others read them: at no moment may a number seem closed, or its
+// file be anything but a file.
+void ReadWhileMadeReal() {
+  std::atomic<int> current{-1};
+  std::atomic<bool> stop{false};
+  std::atomic<int> reads{0};
+  std::vector<std::thread> readers;
+  std::vector<int> open_ones;
+  for (int t = 0; t < 3; ++t) {
+    readers.emplace_back([&, t] {
+      char byte;
+      struct stat info;
+      while (!stop) {
+        const int fd = current;
+        if (fd < 0) continue;
+        if (t == 0) {
+          CHECK(fstat(fd, &info) == 0 && S_ISREG(info.st_mode), "mode %o", info.st_mode);
+        } else {
+          CHECK(pread(fd, &byte, 1, 0) == 1);
+        }
+        ++reads;
+      }
+    });
+  }
+  SlowDup3();
+  for (int i = 0; i < 100; ++i) {
+    const int fd = open((g_covered + "/sub/t" + std::to_string(i % kFiles)).c_str(), O_RDONLY);
+    CHECK(fd >= 0);
+    const int before = reads;
+    current = fd;
+    while (reads < before + 4) sched_yield();
+    struct flock lock = {};
+    lock.l_type = F_RDLCK;
+    CHECK(fcntl(fd, F_SETLK, &lock) == 0);
+    open_ones.push_back(fd);
+  }
+  stop = true;
+  for (std::thread& reader : readers) reader.join();
+  for (int fd : open_ones) close(fd);
+}
+
 // All threads read one open file; each byte is given out once.
 void SharedOffset() {
   const std::vector<unsigned char> want = Slurp(g_plain + "/sub/deep/big");
@@ -86,5 +161,6 @@ int main(int argc, char** argv) {
   for (int t = 0; t < kThreads; ++t) threads.emplace_back([t, seed] { OpenReadClose(t, seed); });
   for (std::thread& thread : threads) thread.join();
   SharedOffset();
+  std::thread(ReadWhileMadeReal).join();
   return g_failures == 0 ? 0 : 1;
 }
