@@ -18,6 +18,9 @@ constexpr std::uint64_t kInlineCrcBytes = UINT64_MAX;
 #else
 constexpr std::uint64_t kInlineCrcBytes = 256 * 1024;
 #endif
+constexpr unsigned kMaxParallelism = 64;
+
+unsigned Parallelism(unsigned cpus) { return std::clamp(cpus, 2u, kMaxParallelism); }
 
 }  // namespace
 
@@ -41,8 +44,9 @@ std::uint64_t ReadCall::BytesToCheck() const {
 OriginCalls::OriginCalls(Loop* loop, unsigned cpus)
     : loop_(loop),
       inbox_(std::make_shared<Inbox>()),
+      workers_limit_(tbb::global_control::max_allowed_parallelism, Parallelism(cpus)),
       // One of the processors is the core thread's.
-      workers_(static_cast<int>(std::max(cpus, 2u)), 1) {
+      workers_(static_cast<int>(Parallelism(cpus)), 1) {
   inbox_->owner = this;
 }
 

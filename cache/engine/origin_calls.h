@@ -4,6 +4,7 @@
 // Thread safety: the core thread; answers arrive on any thread and are handed over here.
 #pragma once
 
+#include <tbb/global_control.h>
 #include <tbb/task_arena.h>
 
 #include <condition_variable>
@@ -95,6 +96,8 @@ class OriginCalls {
   Loop* loop_;
   std::shared_ptr<Inbox> inbox_;
   std::unordered_map<OriginCall*, Running> running_;
+  // Before the arena: one that asks for more workers than the library allows makes it complain on stderr.
+  tbb::global_control workers_limit_;
   tbb::task_arena workers_;
 };
 

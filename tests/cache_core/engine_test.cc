@@ -405,5 +405,22 @@ TEST_F(FetchTest, RubbishIsRefused) {
   EXPECT_EQ(unknown.err, ENOENT);
 }
 
+// Whatever the number of threads asked for: nothing of a library's goes to stderr.
+TEST_F(EngineTest, MoreThreadsThanProcessorsAreNoCauseToComplain) {
+  testing::internal::CaptureStderr();
+  EngineOptions options;
+  options.cpus = 1024;
+  Mount mount;
+  mount.path = "/data";
+  mount.origin = &origin_;
+  engine_ = MakeEngine(loop_.get(), arena_.get(), nullptr, {mount}, options);
+  origin_.Put("f", Pattern(1u << 20, 1));  // enough for the checksums to go to other threads
+  EngineOp fetch = Fetch("f", 0, 1u << 20);
+  Run({&fetch});
+  engine_.reset();
+  EXPECT_EQ(fetch.err, 0);
+  EXPECT_EQ(testing::internal::GetCapturedStderr(), "");
+}
+
 }  // namespace
 }  // namespace penstock::cache
