@@ -2,6 +2,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -86,6 +88,37 @@ bool IsPidfd(int fd) {
   // Signal 0 does nothing. Whatever else stands against it (another user, another namespace,
   // already dead), only a descriptor that is no pidfd gives EBADF.
   return syscall(SYS_pidfd_send_signal, fd, 0, nullptr, 0) == 0 || errno != EBADF;
+}
+
+namespace {
+
+// The process behind a pidfd as /proc knows it; 0 where that is not told, -1 when it has ended.
+long PidBehind(int fd) {
+  char path[64];
+  snprintf(path, sizeof path, "/proc/self/fdinfo/%d", fd);
+  const Fd info(open(path, O_RDONLY | O_CLOEXEC));
+  char text[1024] = {};
+  if (!info.valid() || read(info.get(), text, sizeof text - 1) <= 0) return 0;
+  const char* line = strstr(text, "\nPid:");
+  return line == nullptr ? 0 : strtol(line + 5, nullptr, 10);
+}
+
+// Whether /proc counts processes as the socket does; it may belong to another pid namespace.
+bool ProcIsOurs() {
+  static const bool ours = [] {
+    const Fd self(static_cast<int>(syscall(SYS_pidfd_open, getpid(), 0)));
+    return self.valid() && PidBehind(self.get()) == getpid();
+  }();
+  return ours;
+}
+
+}  // namespace
+
+bool IsPidfdOf(int fd, std::uint32_t pid) {
+  if (!IsPidfd(fd)) return false;
+  if (pid == 0 || !ProcIsOurs()) return true;
+  const long behind = PidBehind(fd);
+  return behind <= 0 || behind == static_cast<long>(pid);
 }
 
 Result<Peer> PeerOf(int socket) {

@@ -45,6 +45,9 @@ int CheckHello(std::span<const std::byte> bytes, std::size_t fd_count, Hello* he
 
 // True if `fd` is a pidfd, so that its end can be waited for.
 bool IsPidfd(int fd);
+// True if `fd` is a pidfd of this process, as far as that can be told: not of one that lives in
+// another pid namespace (`pid` is 0), and not without /proc.
+bool IsPidfdOf(int fd, std::uint32_t pid);
 
 // Uid and pid of the other side. The pid is 0 if it lives in another pid namespace.
 struct Peer {

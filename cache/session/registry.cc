@@ -95,8 +95,10 @@ void Registry::OnHello(int fd) {
   if (!message->truncated)
     err = CheckHello(std::span(buffer).first(message->bytes), message->fds.size(), &hello);
   if (err == 0) err = Admit(handshake->peer, hello.role);
+  // A pidfd of another would keep the session for as long as that one lives.
   if (err == 0 && hello.pidfd_index >= 0 &&
-      !IsPidfd(message->fds[static_cast<std::size_t>(hello.pidfd_index)].get()))
+      !IsPidfdOf(message->fds[static_cast<std::size_t>(hello.pidfd_index)].get(),
+                 handshake->peer.pid))
     err = EINVAL;
   if (err != 0) return Refuse(fd, err);
   if (hello.role == PST_ROLE_CLIENT)

@@ -58,6 +58,9 @@ TEST(Handshake, KnowsAPidfd) {
   const Fd pidfd(static_cast<int>(syscall(SYS_pidfd_open, getpid(), 0)));
   ASSERT_TRUE(pidfd.valid());
   EXPECT_TRUE(IsPidfd(pidfd.get()));
+  EXPECT_TRUE(IsPidfdOf(pidfd.get(), static_cast<std::uint32_t>(getpid())));
+  EXPECT_TRUE(IsPidfdOf(pidfd.get(), 0)) << "whose it is cannot be told";
+  EXPECT_FALSE(IsPidfdOf(pidfd.get(), static_cast<std::uint32_t>(getppid())));
   const Fd event(eventfd(0, EFD_CLOEXEC));
   EXPECT_FALSE(IsPidfd(event.get()));
   const Fd file(open("/dev/null", O_RDONLY | O_CLOEXEC));

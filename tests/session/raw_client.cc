@@ -60,7 +60,7 @@ int RawClient::SayHello(const std::string& path, const void* bytes, std::size_t 
   memcpy(&hello, bytes, size < sizeof hello ? size : sizeof hello);
   int pidfd = -1;
   if (size == sizeof hello && (hello.flags & PST_HELLO_PIDFD) != 0) {
-    pidfd = static_cast<int>(syscall(SYS_pidfd_open, getpid(), 0));
+    pidfd = static_cast<int>(syscall(SYS_pidfd_open, pidfd_of != 0 ? pidfd_of : getpid(), 0));
     header.msg_control = control;
     header.msg_controllen = CMSG_SPACE(sizeof pidfd);
     cmsghdr* c = CMSG_FIRSTHDR(&header);

@@ -25,6 +25,7 @@ class RawClient {
   // Sends these bytes as the hello; gives welcome.err, or -1.
   int SayHello(const std::string& socket, const void* bytes, std::size_t size);
   void CloseSocket();
+  int pidfd_of = 0;  // whose pidfd Join sends; 0: the caller's
 
   struct Ask {
     std::uint32_t op = 0;

@@ -263,6 +263,14 @@ TEST_F(SidecarTest, LeasesHintsAndAbandonedRequests) {
   EXPECT_EQ(client.Call({.op = PST_OP_LOOKUP, .path = "text.txt"}), 0);
 }
 
+TEST_F(SidecarTest, APidfdOfAnotherProcessIsRefused) {
+  RawClient client;
+  client.pidfd_of = getppid();
+  EXPECT_EQ(client.Join(socket_), EINVAL);
+  EXPECT_EQ(Stat("now", "sessions"), 0u);
+  EXPECT_EQ(Stat("now", "programs"), 0u);
+}
+
 TEST_F(SidecarTest, ALateRequestIsAnsweredAndNeverStarted) {
   RawClient client;
   ASSERT_EQ(client.Join(socket_), 0);
