@@ -215,7 +215,11 @@ Result<void> JobFolderImpl::MakeSocket(std::uint32_t slot) {
   if (has_socket_[slot]) return {};
   char name[16];
   *std::to_chars(name, name + sizeof name - 1, slot).ptr = '\0';
-  if (::mknodat(sockets_.get(), name, S_IFSOCK | 0600, 0) != 0) {
+  // Readable by all, whatever the umask: a program under another user id that opens /dev/fd/N must meet a
+  // socket (ENXIO, which the library understands) and not a file that it may not read.
+  if (::mknodat(sockets_.get(), name, S_IFSOCK | 0666, 0) == 0) {
+    if (::fchmodat(sockets_.get(), name, 0666, 0) != 0) return FailErrno("making an open file's socket");
+  } else {
     if (errno != EEXIST) return FailErrno("making an open file's socket");
     struct stat st;
     if (::fstatat(sockets_.get(), name, &st, AT_SYMLINK_NOFOLLOW) != 0 || !S_ISSOCK(st.st_mode))
