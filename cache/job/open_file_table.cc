@@ -109,7 +109,8 @@ void OpenFileTable::ResetSlot(std::uint32_t slot) {
   pst_slot* line = At(slot);
   const std::uint64_t next = ((Generation(slot) & ~1u) + 2) & kGenerationMask;  // even
   // The word first: whoever still believes in the old generation fails from here on.
-  PST_STORE_RELEASE(&line->word, next << PST_OFFSET_BITS);
+  PST_STORE_RELAXED(&line->word, next << PST_OFFSET_BITS);
+  PST_FENCE_RELEASE();
   PST_STORE_RELAXED(&line->state, PST_SLOT_FREE);
   PST_STORE_RELAXED(&line->ns, 0u);
   PST_STORE_RELAXED(&line->id.lo, std::uint64_t{0});

@@ -228,11 +228,16 @@ int PstFdBecomeReal(int fd, const FdEntry& entry, int real) {
 
 void PstFdDup(int from, const FdEntry& entry, int to) {
   if ((unsigned)to >= g_fd_count) return;
-  if (entry.slot != PST_NO_SLOT) PstSlotAddRef(entry.slot);
+  FdEntry copy = entry;
+  if (entry.slot != PST_NO_SLOT && !PstSlotTryRef(entry.slot)) {
+    // Closed while it was duplicated: the number stands for a file whose slot is gone. Reads by position still
+    // work; what needs the offset gives EBADF.
+    copy.slot = PST_NO_SLOT;
+  }
   char path[kFdPathBytes];
   int len = PstFdPath(from, entry, path);
   // Without its path a number still reads; a question names the key alone.
-  PstFdSet(to, entry, path, len > 0 ? (uint32_t)len : 0);
+  PstFdSet(to, copy, path, len > 0 ? (uint32_t)len : 0);
 }
 
 int PstFdNext(unsigned first, unsigned last) {

@@ -96,6 +96,7 @@ uint32_t OpenSlot(pst_slot* slot, const FdEntry& entry) {
       ((pst_word_generation(__atomic_load_n(&slot->word, __ATOMIC_RELAXED)) & ~1u) + 2) & 0xFFFF;
   // Claims of the generation before must fail before the fields change.
   __atomic_store_n(&slot->word, (uint64_t)generation << PST_OFFSET_BITS, __ATOMIC_RELAXED);
+  PST_FENCE_RELEASE();
   __atomic_store_n(&slot->state, PST_SLOT_OPEN, __ATOMIC_RELAXED);
   slot->ns = entry.ns;
   slot->id = entry.id;
@@ -107,13 +108,14 @@ uint32_t OpenSlot(pst_slot* slot, const FdEntry& entry) {
   return generation;
 }
 
-bool Settle(const View* view, FdEntry* entry, uint32_t slot, uint8_t warm, long fd) {
+// `epoch` was read before the number existed: a fork between the two may have given it to a child.
+bool Settle(const View* view, FdEntry* entry, uint32_t slot, uint8_t warm, long fd, uint32_t epoch) {
   pst_slot* line = PstSlotOf(view, slot);
   if (line == nullptr || (unsigned long)fd >= g_fd_count) return false;
   entry->slot = slot;
   entry->warm = warm;
   entry->generation = OpenSlot(line, *entry);
-  entry->epoch = PstForkEpoch();
+  entry->epoch = epoch;
   __atomic_store_n(&g_refs[slot], (uint16_t)1, __ATOMIC_RELAXED);
   return true;
 }
@@ -126,9 +128,10 @@ long FromWarm(const View* view, FdEntry* entry, bool cloexec) {
     Warm* warm = &g_client.warm[at];
     if (__atomic_load_n(&warm->state, __ATOMIC_RELAXED) != kFree || !Take(warm, kFree, kUsed)) continue;
     hint = (uint8_t)at;
+    uint32_t epoch = PstForkEpoch();
     long fd = Raw(SYS_fcntl, warm->fd, cloexec ? F_DUPFD_CLOEXEC : F_DUPFD, 0);
     if (PST_LIKELY(fd >= 0)) {
-      if (PST_LIKELY(Settle(view, entry, warm->slot, (uint8_t)at, fd))) return fd;
+      if (PST_LIKELY(Settle(view, entry, warm->slot, (uint8_t)at, fd, epoch))) return fd;
       Raw(SYS_close, fd);
       fd = -EMFILE;
     }
@@ -165,9 +168,10 @@ PST_COLD long FromPool(const View* view, FdEntry* entry, bool cloexec) {
     long fd = FromWarm(view, entry, cloexec);
     return fd == -EAGAIN ? FromPool(view, entry, cloexec) : fd;
   }
+  uint32_t epoch = PstForkEpoch();
   long fd = OpenSlotInode(slot, cloexec);
   if (fd >= 0) {
-    if (Settle(view, entry, slot, kNoWarm, fd)) return fd;
+    if (Settle(view, entry, slot, kNoWarm, fd, epoch)) return fd;
     Raw(SYS_close, fd);
     fd = -EMFILE;
   }
@@ -192,6 +196,16 @@ void PstUnreserve(const FdEntry& entry) {
   PstSlotClosed({kFdFile, entry.warm, entry.slot, entry.generation, entry.epoch});
 }
 
+bool PstSlotTryRef(uint32_t slot) {
+  if (slot >= PST_OPEN_FILE_SLOTS) return false;
+  uint16_t refs = __atomic_load_n(&g_refs[slot], __ATOMIC_RELAXED);
+  do {
+    if (refs == 0) return false;
+  } while (!__atomic_compare_exchange_n(&g_refs[slot], &refs, (uint16_t)(refs + 1), true, __ATOMIC_ACQ_REL,
+                                        __ATOMIC_RELAXED));
+  return true;
+}
+
 void PstSlotAddRef(uint32_t slot) {
   if (slot < PST_OPEN_FILE_SLOTS) __atomic_fetch_add(&g_refs[slot], 1, __ATOMIC_RELAXED);
 }
@@ -201,13 +215,13 @@ void PstSlotInherited(uint32_t slot) { PstSlotAddRef(slot); }
 void PstSlotClosed(const FdDropped& dropped) {
   uint32_t slot = dropped.slot;
   if (slot >= PST_OPEN_FILE_SLOTS) return;
-  uint16_t left = __atomic_load_n(&g_refs[slot], __ATOMIC_RELAXED);
-  if (PST_LIKELY(left == 1)) {
-    // Nobody else in this process knows the slot, so nobody else counts.
-    __atomic_store_n(&g_refs[slot], (uint16_t)0, __ATOMIC_RELAXED);
-  } else if (left == 0 || __atomic_sub_fetch(&g_refs[slot], 1, __ATOMIC_ACQ_REL) != 0) {
-    return;
-  }
+  // Another thread may be duplicating the number: no reference is ever taken or dropped at zero.
+  uint16_t refs = __atomic_load_n(&g_refs[slot], __ATOMIC_RELAXED);
+  do {
+    if (refs == 0) return;
+  } while (!__atomic_compare_exchange_n(&g_refs[slot], &refs, (uint16_t)(refs - 1), true, __ATOMIC_ACQ_REL,
+                                        __ATOMIC_RELAXED));
+  if (refs != 1) return;
   Warm* warm = dropped.warm < kWarmSlots ? &g_client.warm[dropped.warm] : nullptr;
   if (warm != nullptr && (warm->slot != slot || __atomic_load_n(&warm->state, __ATOMIC_RELAXED) != kUsed))
     warm = nullptr;

@@ -28,7 +28,9 @@ int PstReserve(const View* view, FdEntry* entry, bool cloexec);
 // Gives back a slot whose number was never published (the caller has closed the number).
 void PstUnreserve(const FdEntry& entry);
 
-// References of this process to a slot: its numbers.
+// References of this process to a slot: its numbers. TryRef adds one unless there is none (the last number was
+// closed meanwhile, and the slot may be somebody else's by now): false.
+bool PstSlotTryRef(uint32_t slot);
 void PstSlotAddRef(uint32_t slot);
 
 // A number of the slot was closed (fd_table.h, PstFdDropped). At the last one the slot goes back to the
