@@ -164,7 +164,11 @@ void PstBeforeFork() {
 
 void PstAfterForkChild() {
   // The wiped page does the work. Where the kernel could not wipe it, do it here.
-  if (g_client.session == nullptr) return;
+  if (g_client.session == nullptr) {
+    // The fork may have come in the middle of another thread's first join, before the page was marked.
+    __atomic_store_n(&g_client.joining, 0u, __ATOMIC_RELEASE);
+    return;
+  }
   memset((void*)&g_client, 0, sizeof g_client);
 }
 
