@@ -103,27 +103,21 @@ PST_INLINE pst_counters* PstCounters() {
   return &session->counters[(t_line - 1) % PST_COUNTER_LINES];
 }
 
-// Adds to one counter: plain on an own line, atomically on a shared one (more than 64 threads).
+// Adds to one counter. Plain stores: where more than 64 threads live some share a line, and a count may be
+// lost, which is cheaper than a locked addition at every hit.
 PST_INLINE void PstCount(uint64_t pst_counters::*field, uint64_t n = 1) {
   pst_counters* line = PstCounters();
   if (PST_UNLIKELY(line == nullptr)) return;
-  if (PST_LIKELY(g_next_line <= PST_COUNTER_LINES)) {
-    __atomic_store_n(&(line->*field), (line->*field) + n, __ATOMIC_RELAXED);
-  } else {
-    __atomic_fetch_add(&(line->*field), n, __ATOMIC_RELAXED);
-  }
+  uint64_t* count = &(line->*field);
+  __atomic_store_n(count, __atomic_load_n(count, __ATOMIC_RELAXED) + n, __ATOMIC_RELAXED);
 }
 
 // One read call: counted in one go, since both fields share the line.
 PST_INLINE void PstCountRead(pst_counters* line, bool missed, uint64_t bytes) {
   uint64_t* calls = missed ? &line->misses : &line->hits_memory;
-  if (PST_LIKELY(g_next_line <= PST_COUNTER_LINES)) {
-    __atomic_store_n(calls, *calls + 1, __ATOMIC_RELAXED);
-    __atomic_store_n(&line->bytes_memory, line->bytes_memory + bytes, __ATOMIC_RELAXED);
-  } else {
-    __atomic_fetch_add(calls, 1, __ATOMIC_RELAXED);
-    __atomic_fetch_add(&line->bytes_memory, bytes, __ATOMIC_RELAXED);
-  }
+  __atomic_store_n(calls, __atomic_load_n(calls, __ATOMIC_RELAXED) + 1, __ATOMIC_RELAXED);
+  uint64_t before = __atomic_load_n(&line->bytes_memory, __ATOMIC_RELAXED);
+  __atomic_store_n(&line->bytes_memory, before + bytes, __ATOMIC_RELAXED);
 }
 
 }  // namespace penstock
