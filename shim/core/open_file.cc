@@ -42,6 +42,13 @@ void FillEntry(const Route& route, const pst_attr& attr, int flags, FdEntry* ent
   entry->nlink = attr.nlink;
 }
 
+// A number without room for an entry would be served by the kernel: an empty shadow directory, in silence.
+int OnlyKnown(int fd) {
+  if (fd < 0 || (unsigned)fd < g_fd_count) return fd;
+  Raw(SYS_close, fd);
+  return -EMFILE;
+}
+
 // A real descriptor came over the socket with CLOEXEC set and perhaps too high a number.
 int TakeOver(int fd, bool cloexec) {
   if (cloexec) return fd;
@@ -68,7 +75,7 @@ PST_COLD int OpenDirectory(const Route& route, const pst_attr& attr, int flags) 
   ask.path_len = route.rel_len;
   int fd = PstAskFd(ask, &answer);
   if (fd < 0) return fd;
-  fd = TakeOver(fd, (flags & O_CLOEXEC) != 0);
+  fd = OnlyKnown(TakeOver(fd, (flags & O_CLOEXEC) != 0));
   if (fd >= 0) PstFdSet(fd, entry, route.rel, route.rel_len);
   return fd;
 }
@@ -108,6 +115,8 @@ PST_COLD int OpenMaterialized(const Route& route, FdEntry* entry, bool cloexec) 
   int fd = -1;
   int err = PstMaterializeEntry(*entry, route.rel, route.rel_len, 0, 0, cloexec, &fd);
   if (err != 0) return -err;
+  fd = OnlyKnown(fd);
+  if (fd < 0) return fd;
   entry->kind = kFdMaterialized;
   PstCount(&pst_counters::passthrough);
   PstFdSet(fd, *entry, route.rel, route.rel_len);
