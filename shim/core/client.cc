@@ -27,11 +27,26 @@ constexpr int64_t kAnswerNs = 30'000 * kMs;      // the origin's own deadline ..
 constexpr int64_t kGraceNs = 5'000 * kMs;        // ... and time to report it
 constexpr int64_t kFillNs = 86'400'000 * kMs;    // a large file: as long as the sidecar lives
 
+constexpr int64_t kForgottenNs = 60'000 * kMs;   // past its deadline, an answer's owner is gone
+
 constexpr int kMaxLost = 5;
 
 enum class Outcome { kAnswered, kLost, kTimedOut, kBusy };
 
 int64_t AnswerBudgetNs(const Ask& ask) { return ask.op == PST_OP_MATERIALIZE ? kFillNs : kAnswerNs; }
+
+// Answers that nobody fetched (a siglongjmp out of the wait) long after their deadline are free again.
+int ClaimForgotten(pst_session* session) {
+  for (uint32_t at = 0; at < PST_REQUEST_SLOTS; ++at) {
+    pst_request* request = &session->requests[at];
+    uint32_t expected = PST_REQUEST_DONE;
+    if (PST_LOAD_ACQUIRE(&request->state) == PST_REQUEST_DONE &&
+        PstMonotonicNs() - PST_LOAD_RELAXED(&request->deadline_ns) > kForgottenNs &&
+        PST_CAS(&request->state, &expected, PST_REQUEST_CLAIMED))
+      return (int)at;
+  }
+  return -1;
+}
 
 // Claims a request slot; its number, or -1 if all stay busy until the deadline.
 int Claim(pst_session* session, int64_t deadline_ns) {
@@ -44,6 +59,8 @@ int Claim(pst_session* session, int64_t deadline_ns) {
       if (PST_LOAD_RELAXED(state) == PST_REQUEST_FREE && PST_CAS(state, &expected, PST_REQUEST_CLAIMED))
         return (int)at;
     }
+    int forgotten = ClaimForgotten(session);
+    if (forgotten >= 0) return forgotten;
     if (PstMonotonicNs() >= deadline_ns) return -1;
     PstSleepNs(kMs);
   }
