@@ -43,8 +43,8 @@ struct Answer {
   pst_attr attr;
 };
 
-// Asks and waits (default deadline: 30 s + PENSTOCK_WAIT, or for ever renewed while the sidecar lives
-// and the operation is a fill of a large file). Returns answer->err. EIO: no sidecar, or the deadline.
+// Asks and waits (30 s and 5 s of grace for each of at most five sessions that end meanwhile; a large file's
+// fill as long as the sidecar lives). Returns answer->err. EIO: no sidecar, or the deadline.
 PST_COLD int PstAsk(const Ask& ask, Answer* answer);
 
 // Sends a hint that nobody waits for (Ask::flags gets PST_REQUEST_NOWAIT); dropped when not joined or
@@ -56,9 +56,6 @@ PST_COLD int PstTicketFd(uint64_t ticket);
 
 // Materialize/Directory in one step: asks, fetches the fd. -errno on failure.
 PST_COLD int PstAskFd(const Ask& ask, Answer* answer);
-
-// Session id of this process, or 0.
-uint64_t PstSessionId();
 
 // The fd of the job's PST_OPEN_FILE_DIR folder, revalidated; -errno if it can't be had.
 PST_COLD int PstSlotFolderFd();
@@ -78,7 +75,7 @@ PST_COLD int PstMoveHigh(int fd);
 // was made. All zero: not joined, nothing leased.
 struct alignas(4096) ClientPage {
   pst_session* session;      // null in a forked child until it joined
-  uint32_t joining;          // futex: 0 free, 1 held, 2 held with waiters
+  uint32_t joining;          // futex: 0 free, 1 held
   uint32_t epoch;            // see fd_table.h; 0 in a child until it joined or PstAfterForkChild ran
   uint64_t session_id;
   int64_t quiet_until_ns;    // no sidecar answered: fail fast until then

@@ -325,7 +325,6 @@ const View* PstJoinedView(int* err) {
   return PstView();
 }
 
-uint64_t PstSessionId() { return g_client.session_id; }
 
 int PstSlotFolderFd() {
   int fd = OwnFdChecked(Own::kFolder);

@@ -23,8 +23,6 @@
 
 namespace penstock {
 
-uint8_t g_ready;
-
 namespace {
 
 constexpr char kFolder[] = "/" PST_OPEN_FILE_DIR "/";
@@ -77,7 +75,7 @@ bool AdoptFile(int fd, uint32_t slot_number, const char* name) {
   if (entry.mount >= view->mount_count || entry.size > PST_MAX_FILE_BYTES) return false;
   PST_FENCE_ACQUIRE();
   if ((pst_word_generation(PST_LOAD_RELAXED(&slot->word)) & ~1u) != entry.generation) return false;
-  PstSlotInherited(slot_number);
+  PstSlotAddRef(slot_number);
   PstFdSet(fd, entry, "", 0);
   return true;
 }
@@ -190,7 +188,6 @@ __attribute__((constructor)) void Start(int, char**, char** envp) {
     // libc reads its stdin by calls inside libc that no hook sees: `program < covered-file`.
     if (PstFdKindOf(0) == kFdFile) PstMaterialize(0);
   }
-  __atomic_store_n(&g_ready, (uint8_t)1, __ATOMIC_RELEASE);
 }
 
 }  // namespace

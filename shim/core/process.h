@@ -8,9 +8,6 @@
 
 namespace penstock {
 
-// Non-zero once the constructor ran. Before: hooks use raw system calls only.
-extern uint8_t g_ready;
-
 // Before fork, vfork, posix_spawn and exec, in the calling thread: open slots become shared, a new epoch
 // begins.
 void PstBeforeFork();

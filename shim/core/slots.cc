@@ -192,10 +192,6 @@ int PstReserve(const View* view, FdEntry* entry, bool cloexec) {
   return -EMFILE;
 }
 
-void PstUnreserve(const FdEntry& entry) {
-  PstSlotClosed({kFdFile, entry.warm, entry.slot, entry.generation, entry.epoch});
-}
-
 bool PstSlotTryRef(uint32_t slot) {
   if (slot >= PST_OPEN_FILE_SLOTS) return false;
   uint16_t refs = __atomic_load_n(&g_refs[slot], __ATOMIC_RELAXED);
@@ -209,8 +205,6 @@ bool PstSlotTryRef(uint32_t slot) {
 void PstSlotAddRef(uint32_t slot) {
   if (slot < PST_OPEN_FILE_SLOTS) __atomic_fetch_add(&g_refs[slot], 1, __ATOMIC_RELAXED);
 }
-
-void PstSlotInherited(uint32_t slot) { PstSlotAddRef(slot); }
 
 void PstSlotClosed(const FdDropped& dropped) {
   uint32_t slot = dropped.slot;

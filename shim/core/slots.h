@@ -25,20 +25,15 @@ inline constexpr uint32_t kWarmSlots = 8;
 // brings ns, id, version, size, flags. -errno: EMFILE, ENFILE, EIO; -ENOSPC: no slot could be leased.
 int PstReserve(const View* view, FdEntry* entry, bool cloexec);
 
-// Gives back a slot whose number was never published (the caller has closed the number).
-void PstUnreserve(const FdEntry& entry);
-
 // References of this process to a slot: its numbers. TryRef adds one unless there is none (the last number was
 // closed meanwhile, and the slot may be somebody else's by now): false.
+// AddRef is for numbers that this process inherited.
 bool PstSlotTryRef(uint32_t slot);
 void PstSlotAddRef(uint32_t slot);
 
 // A number of the slot was closed (fd_table.h, PstFdDropped). At the last one the slot goes back to the
 // pool, or, if the process has forked since the open, stays open for whoever else holds it.
 void PstSlotClosed(const FdDropped& dropped);
-
-// Enters a slot that this process inherited or received, with one reference more. No lease.
-void PstSlotInherited(uint32_t slot);
 
 // The slot behind an entry, or null if the number is out of bounds of the table.
 PST_INLINE pst_slot* PstSlotOf(const View* view, uint32_t slot) {

@@ -47,5 +47,4 @@ PST_INLINE const View* PstView() { return __atomic_load_n(&g_view, __ATOMIC_ACQU
 // EIO if no sidecar of our version answered in time (the next calls fail fast for a while).
 PST_COLD const View* PstJoinedView(int* err);
 
-
 }  // namespace penstock
