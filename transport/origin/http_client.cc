@@ -17,6 +17,7 @@ namespace penstock::origin {
 namespace {
 
 constexpr std::int64_t kLongestPollMs = 1'000;
+constexpr int kIdlePollMs = 3'600'000;  // whoever brings work wakes the poll
 constexpr std::int64_t kExpiryCheckNs = 20 * kNsPerMs;
 
 void InitLibcurlOnce() {
@@ -114,6 +115,7 @@ class HttpClient::Impl {
   }
 
   int PollMs() const {
+    if (active_.empty() && waiting_.empty()) return kIdlePollMs;
     std::int64_t until_ms = kLongestPollMs;
     const std::int64_t now_ns = clock_->NowNs();
     const bool may_start = active_.size() < limits_.max_connections;

@@ -3,8 +3,11 @@
 
 #include <chrono>
 #include <cstdlib>
+#include <filesystem>
+#include <fstream>
 #include <memory>
 #include <string>
+#include <thread>
 
 #include "tests/transport/origin/op_runner.h"
 #include "tests/transport/origin/scripted_server.h"
@@ -444,6 +447,34 @@ TEST_F(FaultTest, SecretsReachNoLog) {
   EXPECT_EQ((logged + why + origin->Describe()).find("TOPSECRET"), std::string::npos);
   // It was sent, though.
   EXPECT_NE(server.heads().at(0).find("sig=TOPSECRET%3D"), std::string::npos);
+}
+
+// How often the client's thread has gone to sleep; -1 if there is none.
+long SleepsOfTheHttpThread() {
+  for (const auto& task : std::filesystem::directory_iterator("/proc/self/task")) {
+    std::string line;
+    std::ifstream comm(task.path() / "comm");
+    if (!std::getline(comm, line) || line != "pst-http") continue;
+    const std::string field = "voluntary_ctxt_switches:";
+    std::ifstream status(task.path() / "status");
+    while (std::getline(status, line)) {
+      if (line.starts_with(field)) return std::stol(line.substr(field.size()));
+    }
+  }
+  return -1;
+}
+
+TEST_F(FaultTest, AClientWithNothingToDoSleeps) {
+  ScriptedServer server(Always({RightAnswer(), Then::kKeep}));
+  auto origin = Make(server.endpoint());
+  const ReadOutcome read = Read(*origin);
+  EXPECT_EQ(read.bytes, kBody);
+  std::this_thread::sleep_for(std::chrono::milliseconds(300));
+  const long before = SleepsOfTheHttpThread();
+  ASSERT_GT(before, 0);
+  std::this_thread::sleep_for(std::chrono::milliseconds(2'500));
+  EXPECT_EQ(SleepsOfTheHttpThread(), before);
+  EXPECT_EQ(Read(*origin).bytes, kBody);  // and wakes
 }
 
 }  // namespace
