@@ -308,6 +308,8 @@ void NameService::PageDone(std::uint32_t mount, pst_key128 id, ListCall& call) {
     flight->builder.Add(info.name, InodeOf(mount, KeyOf(child->path)),
                         static_cast<std::uint8_t>(child->kind));
   }
+  // There, but not described: each of those costs a question of its own.
+  if (call.skipped != 0) DirectoryFor(mount, id, flight->path).lost_child = true;
   const bool last = call.next_marker.empty();
   if (flight->first_page) {
     Directory& directory = DirectoryFor(mount, id, flight->path);

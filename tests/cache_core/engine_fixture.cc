@@ -188,6 +188,10 @@ Error MemoryOrigin::DoList(origin::ListOp* op) {
       op->next_marker = op->entries.back().name;
       break;
     }
+    if (at->first == skip_) {
+      ++op->skipped;
+      continue;
+    }
     op->entries.push_back(at->second);
   }
   return Error{Code::kOk, false, 0, ""};

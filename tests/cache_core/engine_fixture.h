@@ -41,6 +41,8 @@ class MemoryOrigin final : public origin::Origin {
   void FailWith(Code code);
   void FailLists(Code code);
   void SetPageEntries(std::size_t entries);
+  // Lists leave this name out, as one that could not be described.
+  void SkipInLists(const std::string& name) { skip_ = name; }
 
   std::size_t stats_seen() const;
   std::size_t lists_seen() const;
@@ -68,6 +70,7 @@ class MemoryOrigin final : public origin::Origin {
   Code fail_ = Code::kOk;
   Code fail_lists_ = Code::kOk;
   std::size_t page_entries_ = 1000;
+  std::string skip_;
   std::size_t stats_ = 0;
   std::size_t lists_ = 0;
   std::vector<ReadSeen> reads_;

@@ -372,5 +372,14 @@ TEST_F(NamesTest, WhatIsDeducedIsNoFresherThanWhatItFollowsFrom) {
   EXPECT_EQ(AttrOf("none/below").kind, PST_KIND_FILE);
 }
 
+TEST_F(NamesTest, ANameThatAListingLeftOutIsAskedForAndNotAbsent) {
+  origin_.Put("d/odd", "x");
+  origin_.Put("d/f", "x");
+  origin_.SkipInLists("odd");
+  EXPECT_EQ(AttrOf("d/f").kind, PST_KIND_FILE);
+  EXPECT_EQ(AttrOf("d/odd").kind, PST_KIND_FILE);
+  EXPECT_EQ(AttrOf("d/nothing").kind, PST_KIND_ABSENT);
+}
+
 }  // namespace
 }  // namespace penstock::cache
