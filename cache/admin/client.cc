@@ -15,6 +15,7 @@
 #include <utility>
 
 #include "cache/session/handshake.h"
+#include "cache/session/socket_files.h"
 
 namespace penstock::cache {
 namespace {
@@ -103,6 +104,13 @@ std::expected<AdminClient, AdminProblem> AdminClient::Connect(const std::string&
     return std::unexpected(
         Problem(kind, err, fmt::format("no sidecar answers at {}: {}", socket, strerror(err))));
   }
+  const auto peer = PeerOf(fd);
+  if (!peer || !IsTrustedServer(peer->uid, socket))
+    return std::unexpected(Problem(
+        Kind::kRefused, EACCES,
+        fmt::format("what answers at {} runs as user {}, who is neither this one nor the owner of "
+                    "the socket's folder; it is not trusted",
+                    socket, peer ? peer->uid : UINT32_MAX)));
   if (!SendHello(fd, announce))
     return std::unexpected(
         Problem(Kind::kBroken, errno, fmt::format("the sidecar at {} hung up", socket)));

@@ -8,6 +8,7 @@
 #include <cstdio>
 
 #include "cache/config/units.h"
+#include "cache/session/socket_files.h"
 
 namespace penstock::cli {
 namespace {
@@ -47,7 +48,14 @@ void AddConfigOption(CLI::App* command, std::string* file) {
 
 std::optional<cache::Config> ReadConfig(const std::string& file) {
   auto config = cache::LoadConfig(file);
-  if (config) return *std::move(config);
+  if (config) {
+    std::string explanation;
+    if (config->sidecar.socket != cache::DefaultSocketPath(config->file) ||
+        cache::CheckDefaultFolder(config->sidecar.socket, &explanation))
+      return *std::move(config);
+    Complain(explanation);
+    return std::nullopt;
+  }
   for (const cache::ConfigError& error : config.error()) Complain(error.ToString());
   return std::nullopt;
 }

@@ -22,6 +22,12 @@ bool UsableFolder(const std::string& folder) {
          access(parent.c_str(), W_OK | X_OK) == 0;
 }
 
+bool OwnedByUs(const std::string& folder) {
+  struct stat status{};
+  return stat(folder.c_str(), &status) == 0 && S_ISDIR(status.st_mode) &&
+         status.st_uid == geteuid() && access(folder.c_str(), W_OK | X_OK) == 0;
+}
+
 }  // namespace
 
 std::optional<std::string> NormalisePath(std::string_view path) {
@@ -59,9 +65,12 @@ std::optional<MountMatch> MatchMount(const std::vector<MountConfig>& mounts,
 
 std::string DefaultSocketPath(const std::string& config_file) {
   std::string folder = fmt::format("/tmp/penstock-{}", geteuid());
-  const char* runtime = getenv("XDG_RUNTIME_DIR");
-  if (runtime != nullptr && runtime[0] == '/' && access(runtime, W_OK | X_OK) == 0) {
-    folder = fmt::format("{}/penstock", runtime);
+  const char* named = getenv("XDG_RUNTIME_DIR");
+  const std::string usual = fmt::format("/run/user/{}", geteuid());
+  if (named != nullptr && named[0] == '/' && access(named, W_OK | X_OK) == 0) {
+    folder = fmt::format("{}/penstock", named);
+  } else if (OwnedByUs(usual)) {
+    folder = usual + "/penstock";
   } else if (UsableFolder("/run/penstock")) {
     folder = "/run/penstock";
   }

@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdlib>
 
 #include "transport/base/clock.h"
@@ -31,6 +32,10 @@ int MakeFolders(const std::string& folder, mode_t mode) {
   return 0;
 }
 
+std::string FolderOf(const std::string& socket) {
+  return socket.substr(0, std::max<std::size_t>(socket.rfind('/'), 1));
+}
+
 // True while `path` still names the file that `fd` is: a former holder may have removed it.
 bool StillNamed(int fd, const std::string& path) {
   struct stat ours{};
@@ -48,9 +53,37 @@ std::uint32_t PidIn(int fd) {
 
 }  // namespace
 
+bool IsOwnFolder(const struct stat& folder) {
+  if (!S_ISDIR(folder.st_mode)) return false;
+  // Also a pod's volume, which is for everybody in it; IsTrustedServer looks at /tmp and its like.
+  if (folder.st_uid == 0) return true;
+  return folder.st_uid == geteuid() && (folder.st_mode & (S_IWGRP | S_IWOTH)) == 0;
+}
+
+Result<void> CheckDefaultFolder(const std::string& socket, std::string* explanation) {
+  const std::string folder = FolderOf(socket);
+  struct stat status{};
+  if (lstat(folder.c_str(), &status) != 0 || IsOwnFolder(status)) return {};
+  *explanation = fmt::format(
+      "the socket's folder {} belongs to user {} with mode {:o}: another user could have put a "
+      "sidecar there; remove it, or choose another place as sidecar.socket",
+      folder, status.st_uid, status.st_mode & 07777);
+  return Fail(Code::kPermission, "looking at the socket's folder");
+}
+
+bool IsTrustedServer(std::uint32_t uid, const std::string& socket) {
+  if (uid == geteuid() || uid == 0) return true;
+  struct stat folder{};
+  if (stat(FolderOf(socket).c_str(), &folder) != 0) return false;
+  if (uid == folder.st_uid) return true;
+  if ((folder.st_mode & S_ISVTX) != 0) return false;
+  struct stat file{};
+  return lstat(socket.c_str(), &file) == 0 && uid == file.st_uid;
+}
+
 Result<void> PrepareSocketFolder(const std::string& socket, bool for_other_users,
                                  std::string* explanation) {
-  const std::string folder = socket.substr(0, std::max<std::size_t>(socket.rfind('/'), 1));
+  const std::string folder = FolderOf(socket);
   if (const int err = MakeFolders(folder, for_other_users ? 0755 : 0700); err != 0) {
     *explanation = fmt::format("the socket's folder {} cannot be made: {}", folder, strerror(err));
     return std::unexpected(ErrnoError(err, "making the socket's folder"));

@@ -10,6 +10,8 @@
 // Thread safety: distinct objects from any threads.
 #pragma once
 
+#include <sys/stat.h>
+
 #include <cstdint>
 #include <string>
 
@@ -23,6 +25,19 @@ namespace penstock::cache {
 // with it.
 Result<void> PrepareSocketFolder(const std::string& socket, bool for_other_users,
                                  std::string* explanation);
+
+// Whether a folder with this owner and mode is ours alone, or root's.
+bool IsOwnFolder(const struct stat& folder);
+
+// For a socket whose place nobody has chosen (DefaultSocketPath): its name can be guessed, so another
+// user may have made its folder and serve wrong bytes in it. kPermission with an explanation then;
+// a folder that is not there is good.
+Result<void> CheckDefaultFolder(const std::string& socket, std::string* explanation);
+
+// Whether a sidecar that runs as `uid` may serve `socket` to us: our own user, root, the owner of
+// the socket's folder, and the owner of the socket itself unless it lies in a folder for everybody
+// such as /tmp.
+bool IsTrustedServer(std::uint32_t uid, const std::string& socket);
 
 // An exclusive lock on a file, made if needed. The kernel drops it when the holder dies.
 class FileLock {

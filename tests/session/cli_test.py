@@ -74,6 +74,39 @@ class CliTest(unittest.TestCase):
                 self.assertEqual((result.returncode, result.stderr.strip() != ""), (2, True), result)
         self.assertFalse(os.path.exists(self.base + "/job.sock"))
 
+    @unittest.skipUnless(os.geteuid() == 0, "only root can make another user's folder")
+    def test_a_stranger_is_not_taken_for_the_sidecar(self):
+        folder = self.base + "/runtime/penstock"  # the default socket's, which a stranger made
+        os.makedirs(folder)
+        os.chown(folder, 65534, 65534)
+        with open(self.config) as file:
+            text = file.read()
+        with open(self.config, "w") as file:
+            file.write("".join(line for line in text.splitlines(True) if not line.startswith("socket")))
+        result = subprocess.run([PENSTOCK, "run", "-c", self.config, "--", "true"], capture_output=True,
+                                text=True, timeout=60,
+                                env={**self.environment(), "XDG_RUNTIME_DIR": self.base + "/runtime"})
+        self.assertNotEqual(result.returncode, 0)
+        self.assertIn(f"{folder} belongs to user 65534", result.stderr)
+        # In a folder for everybody the socket's owner is no proof either.
+        place = self.base + "/everybody"
+        os.mkdir(place)
+        os.chmod(place, 0o1777)
+        self.write_config(sock=place + "/job.sock")
+        os.chmod(self.base, 0o755)
+        server = subprocess.Popen(
+            ["python3", "-c", "import os, socket, sys; os.setuid(65534)\n"
+             "s = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET); s.bind(sys.argv[1]); s.listen()\n"
+             "os.chmod(sys.argv[1], 0o777); print('up', flush=True); sys.stdin.read()", place + "/job.sock"],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        try:
+            self.assertEqual(server.stdout.readline(), b"up\n")
+            result = self.run_program("true")
+            self.assertNotEqual(result.returncode, 0)
+            self.assertIn("runs as user 65534", result.stderr)
+        finally:
+            server.communicate()
+
     def test_without_a_sidecar_there_is_one_line_and_1(self):
         for command in ("status", "stat", "stop", "flush"):
             with self.subTest(command=command):

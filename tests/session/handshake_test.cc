@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <gtest/gtest.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
@@ -96,6 +97,43 @@ TEST(Handshake, APeerThatDoesNotReadIsNotWaitedFor) {
   for (int i = 0; i < 100'000 && sent; ++i) sent = SendMessage(a.get(), "0123456789abcdef", 16, {});
   ASSERT_FALSE(sent);
   EXPECT_EQ(sent.error().code, Code::kLimit);
+}
+
+TEST(SocketFiles, OnlyAFolderOfOursHoldsTheDefaultSocket) {
+  struct stat folder{};
+  const auto own = [&](uid_t uid, mode_t mode) {
+    folder.st_uid = uid;
+    folder.st_mode = S_IFDIR | mode;
+    return IsOwnFolder(folder);
+  };
+  EXPECT_TRUE(own(geteuid(), 0700));
+  EXPECT_TRUE(own(geteuid(), 0755));
+  EXPECT_TRUE(own(0, 0755));
+  EXPECT_TRUE(own(0, 0777)) << "a volume of a pod";
+  EXPECT_FALSE(own(geteuid() + 1, 0700));
+  EXPECT_FALSE(own(4242, 0755));
+  EXPECT_FALSE(own(4242, 01777));
+  folder.st_mode = S_IFLNK | 0777;
+  folder.st_uid = geteuid();
+  EXPECT_FALSE(IsOwnFolder(folder)) << "a link leads anywhere";
+  std::string why;
+  EXPECT_TRUE(CheckDefaultFolder("/none/there/x.sock", &why));
+  EXPECT_FALSE(CheckDefaultFolder("/dev/null/x.sock", &why)) << "no folder";
+  EXPECT_NE(why.find("/dev/null"), std::string::npos);
+}
+
+TEST(SocketFiles, WhoMayServeASocket) {
+  char name[] = "/tmp/penstock-trust-XXXXXX";
+  ASSERT_NE(mkdtemp(name), nullptr);
+  const std::string socket = std::string(name) + "/job.sock";
+  EXPECT_TRUE(IsTrustedServer(geteuid(), socket));
+  EXPECT_TRUE(IsTrustedServer(0, socket));
+  EXPECT_FALSE(IsTrustedServer(4242, socket));
+  if (geteuid() == 0) {
+    ASSERT_EQ(chown(name, 4242, 4242), 0);
+    EXPECT_TRUE(IsTrustedServer(4242, socket)) << "the owner of the folder";
+  }
+  rmdir(name);
 }
 
 TEST(SocketFiles, ALockHasOneHolder) {
