@@ -112,6 +112,23 @@ bool CopyMounts(const pst_index_header* header, uint32_t count, View* view, char
   return true;
 }
 
+// Entries, slots and working directories name a mount by its number: a successor may add mounts, but a number
+// that changed its path would turn names below one mount into names below another.
+bool SameMounts(const View* old, int index_fd) {
+  long at = Raw(SYS_mmap, nullptr, sizeof(pst_index_header), PROT_READ, MAP_SHARED, index_fd, 0);
+  if (Failed(at)) return false;
+  const auto* header = (const pst_index_header*)at;
+  bool same = header->mount_count >= old->mount_count;
+  for (uint32_t i = 0; same && i < old->mount_count; ++i) {
+    const Mount& mount = old->mounts[i];
+    const pst_mount& now = header->mounts[i];
+    uint32_t len = mount.path_len == 0 ? 1 : mount.path_len;  // "/" is kept as ""
+    same = now.path_len == len && memcmp(now.path, mount.path_len == 0 ? "/" : mount.path, len) == 0;
+  }
+  Raw(SYS_munmap, at, sizeof(pst_index_header));
+  return same;
+}
+
 View* NewView(uint32_t mount_count, char** text) {
   uint64_t bytes = sizeof(View) + (uint64_t)mount_count * PST_MOUNT_PATH_MAX + kPage;
   long at = Raw(SYS_mmap, nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -152,6 +169,7 @@ int MapView(const pst_welcome& welcome, const WelcomeFds& fds) {
   if (err != 0) return err;
   auto* slots = (pst_slot*)(void*)(g_slots.at + PST_SLOTS_OFFSET);
   if (old != nullptr && old->incarnation == welcome.incarnation && old_slots == slots) return 0;
+  if (old != nullptr && !SameMounts(old, fds.index)) return EPROTO;
   // The order keeps readers of the old view from right entries with wrong bytes: first nothing is found and
   // nothing validates, then the arena changes, then the index. Larger memory than was reserved goes to a new
   // place; the old view then misses for ever.
