@@ -118,6 +118,8 @@ struct EngineOptions {
   std::uint64_t listing_bytes = 8ull << 20;            // serialized listings kept for ListingRead
   std::uint32_t inflight_reads = 64;                   // origin reads at once
   std::uint64_t inflight_bytes = 64ull << 20;
+  std::size_t max_questions = 16'384;                 // listings and stats under way; reads queued
+  std::size_t max_waiters = 65'536;                   // for their answers, those that gave up included
   std::uint32_t whole_file_bytes = 1u << 20;           // up to this a file is read in one request
 };
 

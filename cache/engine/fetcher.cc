@@ -67,6 +67,7 @@ void Fetcher::Want(const FileInfo& info, std::uint32_t first, std::uint32_t last
       continue;
     }
     if (prefetch && open == nullptr && prefetch_.size() >= kMaxQueuedPrefetch) break;
+    if (!prefetch && demand_.size() >= options_.max_questions) break;  // WaitFor() says EIO
     if (open == nullptr || open->count >= max_ranges) {
       auto flight = std::make_unique<Flight>();
       flight->file = *file;

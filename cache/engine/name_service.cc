@@ -14,6 +14,7 @@ namespace penstock::cache {
 namespace {
 
 constexpr std::size_t kMaxDirectories = 32'768;
+constexpr int kEvictionLooks = 16;  // at directories, to make room for one
 
 std::string_view ParentOf(std::string_view path) {
   const std::size_t slash = path.rfind('/');
@@ -56,6 +57,8 @@ NameService::NameService(const std::vector<Mount>* mounts, Arena* arena, MemoryT
       tier_(tier),
       calls_(calls),
       max_listing_bytes_(options.listing_bytes),
+      max_questions_(std::min(options.max_questions, kMaxDirectories / 2)),
+      max_waiters_(options.max_waiters),
       catalog_(options.catalog_bytes,
                [this](std::uint32_t mount, const NameEntry& entry) { ChildEvicted(mount, entry); }) {}
 
@@ -177,8 +180,10 @@ void NameService::Resolve(std::uint32_t mount, const std::string& path, NameDone
 void NameService::AskParent(std::uint32_t mount, const std::string& path, NameDone done) {
   const std::string parent(ParentOf(path));
   ListFlight* flight = StartList(mount, parent);
+  if (flight == nullptr) return done(EIO, nullptr);
   if (!flight->first_page) return AskStat(mount, path, std::move(done));  // a long one is under way
   const std::int64_t expires_ns = flight->expires_ns;
+  ++waiters_;
   flight->first_waiters.push_back([this, mount, path, expires_ns, done = std::move(done)](int err) mutable {
     AfterList(mount, path, err, expires_ns, std::move(done));
   });
@@ -215,7 +220,9 @@ void NameService::AfterList(std::uint32_t mount, const std::string& path, int er
 
 void NameService::AskStat(std::uint32_t mount, const std::string& path, NameDone done) {
   const CatalogKey key{mount, KeyOf(path)};
+  if (!MayWait() || !(MayAsk() || stats_.contains(key))) return done(EIO, nullptr);
   std::vector<NameDone>& waiters = stats_[key];
+  ++waiters_;
   waiters.push_back(std::move(done));
   if (waiters.size() > 1) return;
   auto call = std::make_unique<StatCall>();
@@ -226,6 +233,7 @@ void NameService::AskStat(std::uint32_t mount, const std::string& path, NameDone
       std::move(call), mounts_[mount].origin, [this, key, path, expires_ns](StatCall& stat) {
         auto node = stats_.extract(key);
         if (node.empty()) return;
+        waiters_ -= node.mapped().size();
         const int err = stat.ok() ? 0 : ErrnoOf(stat.error);
         const NameEntry* entry = nullptr;
         if (err == 0) entry = PutInfo(key.mount, path, stat.info, expires_ns);
@@ -254,7 +262,9 @@ void NameService::List(std::uint32_t mount, const std::string& path, ListDone do
   if (entry != nullptr && entry->kind == PST_KIND_FILE) return done(ENOTDIR, nullptr);
   if (entry != nullptr && entry->kind == PST_KIND_ABSENT) return done(entry->err, nullptr);
   ListFlight* flight = StartList(mount, path);
+  if (flight == nullptr) return done(EIO, nullptr);
   const std::int64_t expires_ns = flight->expires_ns;
+  ++waiters_;
   flight->whole_waiters.push_back([this, mount, path, id, expires_ns, done = std::move(done)](
                                       int err, std::shared_ptr<const Listing> listing) mutable {
     if (err != ENOENT && err != ENOTDIR) return done(err, std::move(listing));
@@ -273,6 +283,7 @@ void NameService::List(std::uint32_t mount, const std::string& path, ListDone do
 
 NameService::ListFlight* NameService::StartList(std::uint32_t mount, const std::string& path) {
   const pst_key128 id = KeyOf(path);
+  if (!MayWait() || !(MayAsk() || lists_.contains({mount, id}))) return nullptr;
   std::unique_ptr<ListFlight>& flight = lists_[{mount, id}];
   if (flight) return flight.get();
   flight = std::make_unique<ListFlight>();
@@ -320,6 +331,7 @@ void NameService::PageDone(std::uint32_t mount, pst_key128 id, ListCall& call) {
   if (flight->builder.Full()) return EndList(mount, id, ENOMEM, nullptr);
   flight->first_page = false;
   auto waiters = std::exchange(flight->first_waiters, {});
+  waiters_ -= waiters.size();
   for (auto& waiter : waiters) waiter(0);
   // A waiter may have asked for the whole meanwhile.
   const auto again = lists_.find({mount, id});
@@ -366,6 +378,7 @@ void NameService::EndList(std::uint32_t mount, pst_key128 id, int err, std::shar
   auto node = lists_.extract({mount, id});
   if (node.empty()) return;
   const std::unique_ptr<ListFlight> flight = std::move(node.mapped());
+  waiters_ -= flight->first_waiters.size() + flight->whole_waiters.size();
   for (auto& waiter : flight->first_waiters) waiter(err);
   for (ListDone& waiter : flight->whole_waiters) waiter(err, listing);
 }
@@ -499,8 +512,7 @@ NameService::Directory& NameService::DirectoryFor(std::uint32_t mount, pst_key12
   if (!added) return at->second;
   at->second.path = path;
   directory_order_.push_back(key);
-  for (std::size_t looks = directory_order_.size();
-       directories_.size() > kMaxDirectories && looks > 1; --looks) {
+  for (int looks = kEvictionLooks; directories_.size() > kMaxDirectories && looks > 0; --looks) {
     const CatalogKey oldest = directory_order_.front();
     directory_order_.pop_front();
     const auto found = directories_.find(oldest);

@@ -80,6 +80,10 @@ class NameService {
   void AfterList(std::uint32_t mount, const std::string& path, int err, std::int64_t expires_ns,
                  NameDone done);
   void AskStat(std::uint32_t mount, const std::string& path, NameDone done);
+  // False: one more of these would break a limit; the answer is EIO.
+  bool MayAsk() const { return lists_.size() + stats_.size() < max_questions_; }
+  bool MayWait() const { return waiters_ < max_waiters_; }
+  // Null: MayAsk() or MayWait() said no.
   ListFlight* StartList(std::uint32_t mount, const std::string& path);
   void AskPage(std::uint32_t mount, pst_key128 id, std::string marker);
   void PageDone(std::uint32_t mount, pst_key128 id, ListCall& call);
@@ -105,6 +109,9 @@ class NameService {
   MemoryTier* tier_;
   OriginCalls* calls_;
   std::uint64_t max_listing_bytes_;
+  std::size_t max_questions_;                      // below the bound on directories, which they pin
+  std::size_t max_waiters_;
+  std::size_t waiters_ = 0;
   Catalog catalog_;
   std::unordered_map<CatalogKey, Directory, CatalogKeyHash> directories_;
   std::deque<CatalogKey> directory_order_;

@@ -381,5 +381,38 @@ TEST_F(NamesTest, ANameThatAListingLeftOutIsAskedForAndNotAbsent) {
   EXPECT_EQ(AttrOf("d/nothing").kind, PST_KIND_ABSENT);
 }
 
+// An origin that does not answer, and clients that give up and ask again: what they leave behind is bounded.
+TEST_F(NamesTest, WhatIsLeftBehindByThoseWhoGaveUpIsBounded) {
+  EngineOptions options;
+  options.max_questions = 8;
+  options.max_waiters = 20;
+  Mount mount;
+  mount.path = "/data";
+  mount.origin = &origin_;
+  engine_ = MakeEngine(loop_.get(), arena_.get(), nullptr, {mount}, options);
+  origin_.Put("d0/f", "x");
+  origin_.Hold(true);
+  const auto ask = [this](const std::string& path) {
+    EngineOp op = Lookup(path);
+    op.deadline_ns = MonotonicNs() + 1'000'000;
+    engine_->Start(&op);
+    const bool waits = op.impl != nullptr;
+    TurnFor(3'000'000);
+    EXPECT_EQ(op.impl, nullptr);
+    EXPECT_EQ(op.err, EIO);
+    return waits;
+  };
+  for (int i = 0; i < 8; ++i) EXPECT_TRUE(ask("d" + std::to_string(i) + "/f"));
+  EXPECT_FALSE(ask("one/more"));
+  EXPECT_EQ(origin_.held(), 8u);
+  for (int i = 0; i < 12; ++i) EXPECT_TRUE(ask("d0/f"));
+  EXPECT_FALSE(ask("d0/f"));
+  origin_.Hold(false);
+  origin_.Release();
+  TurnFor(20'000'000);
+  EXPECT_EQ(AttrOf("d0/f").kind, PST_KIND_FILE);
+  EXPECT_EQ(AttrOf("one/more").kind, PST_KIND_ABSENT);
+}
+
 }  // namespace
 }  // namespace penstock::cache
