@@ -78,6 +78,7 @@ TEST_F(JobFolderTest, ReservationsDescribeThemselvesAndRefuseEveryNativeUse) {
     struct stat st;
     ASSERT_EQ(::fstat(fd, &st), 0);
     EXPECT_TRUE(S_ISSOCK(st.st_mode));
+    EXPECT_EQ(st.st_mode & 07777, 0666u) << "another user must get ENXIO, not EACCES";
     char link[PATH_MAX] = {};
     const std::string self = "/proc/self/fd/" + std::to_string(fd);
     ASSERT_GT(::readlink(self.c_str(), link, sizeof link - 1), 0);
@@ -97,7 +98,7 @@ TEST_F(JobFolderTest, TheFolderLetsOthersInButDoesNotListItself) {
   ASSERT_EQ(::stat(config.path.c_str(), &st), 0);
   EXPECT_EQ(st.st_mode & 07777, 0711u);
   ASSERT_EQ(::stat((config.path + "/job").c_str(), &st), 0);
-  EXPECT_EQ(st.st_mode & 07777, 0666u);
+  EXPECT_EQ(st.st_mode & 07777, 0600u);
 }
 
 TEST_F(JobFolderTest, RefusesAFolderThatIsALinkOrAFile) {
