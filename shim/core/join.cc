@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 
 #include "shim/abi/handshake.h"
@@ -52,6 +53,26 @@ void CloseAll(Received* received) {
   received->fd_count = 0;
 }
 
+// Who answers must be this user, root, or the owner of the socket's folder; the owner of the socket itself where
+// nobody can put a socket into a folder of others' (/tmp). Else another user's process could serve its bytes.
+bool TrustedServer(long socket) {
+  ucred peer;
+  socklen_t size = sizeof peer;
+  if (Raw(SYS_getsockopt, socket, SOL_SOCKET, SO_PEERCRED, &peer, &size) != 0) return false;
+  if (peer.uid == 0 || peer.uid == (uid_t)Raw(SYS_geteuid)) return true;
+  char folder[sizeof(sockaddr_un::sun_path)];
+  uint32_t len = g_config.socket_len;
+  memcpy(folder, g_config.socket_path, len);
+  while (len > 0 && folder[len - 1] != '/') --len;
+  memcpy(folder + len, ".", 2);
+  struct stat info;
+  if (Raw(SYS_newfstatat, AT_FDCWD, folder, &info, 0) != 0) return false;
+  if (info.st_uid == peer.uid) return true;
+  if ((info.st_mode & S_ISVTX) != 0) return false;
+  return Raw(SYS_newfstatat, AT_FDCWD, g_config.socket_path, &info, AT_SYMLINK_NOFOLLOW) == 0 &&
+         info.st_uid == peer.uid;
+}
+
 // A connected socket, or -errno.
 long Connect() {
   sockaddr_un address;
@@ -62,6 +83,7 @@ long Connect() {
   long fd = Raw(SYS_socket, AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
   if (fd < 0) return fd;
   long done = Raw(SYS_connect, fd, &address, offsetof(sockaddr_un, sun_path) + g_config.socket_len + 1);
+  if (done >= 0 && !TrustedServer(fd)) done = -EACCES;
   if (done < 0) {
     Raw(SYS_close, fd);
     return done;
