@@ -16,6 +16,7 @@
 #include "cache/config/units.h"
 #include "cache/config/version.h"
 #include "cache/crash/crash_report.h"
+#include "shim/abi/open_file.h"
 #include "transport/base/clock.h"
 #include "transport/base/log.h"
 
@@ -173,7 +174,7 @@ bool Sidecar::MakeMemory(StartProblem* problem) {
 
 bool Sidecar::MakeEngineParts(StartProblem* problem) {
   JobFolderConfig job;
-  job.path = config_.sidecar.socket + ".d";
+  job.path = config_.sidecar.socket + PST_JOB_FOLDER_SUFFIX;
   auto folder = OpenJobFolder(job);
   if (!folder) {
     problem->lines.push_back(

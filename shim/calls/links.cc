@@ -120,13 +120,10 @@ int Translate(const char* text, char* to) {
     int err = 0;
     const View* view = PstJoinedView(&err);
     int mount = Number(rest, &end);
-    if (view == nullptr || mount < 0) return -1;
-    for (uint32_t i = 0; i < view->mount_count; ++i) {
-      if (view->mounts[i].shadow_index != static_cast<uint32_t>(mount)) continue;
-      const char* rel = *end == '/' ? end + 1 : end;
-      return static_cast<int>(PstFullPath(view, i, rel, static_cast<uint32_t>(strlen(rel)), to));
-    }
-    return -1;
+    if (view == nullptr || mount < 0 || static_cast<uint32_t>(mount) >= view->mount_count) return -1;
+    const char* rel = *end == '/' ? end + 1 : end;
+    return static_cast<int>(
+        PstFullPath(view, static_cast<uint32_t>(mount), rel, static_cast<uint32_t>(strlen(rel)), to));
   }
   if (FindComponent(text, PST_OPEN_FILE_DIR, &rest) != nullptr) {
     int slot = Number(rest, &end);

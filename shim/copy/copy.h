@@ -42,21 +42,6 @@ inline void* PstCopy(void* dst, const void* src, size_t n) {
   return g_pst_copy(dst, src, n);
 }
 
-// Starts to bring in the beginning of what PstCopy(dst, src, n) will read soon, without waiting for
-// it. Hides the first wait for memory (about 0.15 us) behind other work: before the copy of the
-// range in front of it, or at open for the file's first range. Any address may be passed: a
-// prefetch of an unmapped page does nothing.
-inline void PstCopyPrefetch(const void* src, size_t n) {
-  constexpr size_t kLineBytes = 64, kLines = 8;
-  const char* const at = static_cast<const char*>(src);
-  const size_t streams = n >= kPstCopyStreamsMinBytes ? 4 : 1;  // as the copy reads it, nearly
-  for (size_t stream = 0; stream < streams; ++stream) {
-    for (size_t line = 0; line < kLines; ++line) {
-      __builtin_prefetch(at + stream * (n / 4 - 512) + line * kLineBytes, 0, 2);
-    }
-  }
-}
-
 // One routine by its name, for tests and measurements.
 struct PstCopyVariant {
   const char* name;

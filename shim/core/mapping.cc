@@ -91,7 +91,7 @@ bool CopyMounts(const pst_index_header* header, uint32_t count, View* view, char
     memcpy(text, from.path, len);
     text[len] = 0;
     if (len == 1 && text[0] == '/') len = 0;
-    to = {text, len, from.ns, from.flags, from.uid, from.gid, from.st_dev, i};
+    to = {text, len, from.ns, from.flags, from.uid, from.gid, from.st_dev};
     text += len + 1;
   }
   for (uint32_t p = 0; p < g_config.prefix_count; ++p) {

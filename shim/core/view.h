@@ -23,7 +23,6 @@ struct Mount {
   uint32_t uid;
   uint32_t gid;
   uint32_t st_dev;
-  uint32_t shadow_index; // of PST_SHADOW_DIR/<mount index>
 };
 
 struct View {
