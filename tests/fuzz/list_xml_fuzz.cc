@@ -4,7 +4,7 @@
 #include <cstdlib>
 #include <string>
 
-#include "transport/origin/az_list_xml.h"
+#include "transport/blob/az_list_xml.h"
 #include "transport/origin/names.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {

@@ -2,10 +2,10 @@
 
 #include <utility>
 
-#include "transport/origin/az_credentials.h"
-#include "transport/origin/az_origin.h"
-#include "transport/origin/az_url.h"
-#include "transport/origin/file_origin.h"
+#include "transport/blob/az_credentials.h"
+#include "transport/blob/az_origin.h"
+#include "transport/blob/az_url.h"
+#include "transport/file/file_origin.h"
 #include "transport/origin/origin.h"
 
 namespace penstock::origin {

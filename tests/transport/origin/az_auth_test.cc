@@ -1,11 +1,11 @@
-#include "transport/origin/az_auth.h"
+#include "transport/blob/az_auth.h"
 
 #include <gtest/gtest.h>
 
 #include <string>
 
 #include "transport/base/clock.h"
-#include "transport/origin/percent.h"
+#include "transport/http/percent.h"
 
 namespace penstock::origin {
 namespace {

@@ -1,4 +1,4 @@
-#include "transport/origin/az_credentials.h"
+#include "transport/blob/az_credentials.h"
 
 #include <gtest/gtest.h>
 

@@ -1,4 +1,4 @@
-#include "transport/origin/az_list_xml.h"
+#include "transport/blob/az_list_xml.h"
 
 #include <gtest/gtest.h>
 

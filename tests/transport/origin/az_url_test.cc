@@ -1,4 +1,4 @@
-#include "transport/origin/az_url.h"
+#include "transport/blob/az_url.h"
 
 #include <gtest/gtest.h>
 

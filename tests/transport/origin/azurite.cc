@@ -13,7 +13,7 @@
 #include <semaphore>
 #include <thread>
 
-#include "transport/origin/az_auth.h"
+#include "transport/blob/az_auth.h"
 
 namespace penstock::origin {
 namespace {

@@ -10,8 +10,8 @@
 #include <vector>
 
 #include "tests/transport/origin/certificate.h"
-#include "transport/origin/az_request.h"
-#include "transport/origin/http_client.h"
+#include "transport/blob/az_request.h"
+#include "transport/http/http_client.h"
 #include "transport/origin/origin.h"
 
 namespace penstock::origin {

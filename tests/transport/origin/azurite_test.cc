@@ -12,8 +12,8 @@
 
 #include "tests/transport/origin/azurite.h"
 #include "tests/transport/origin/op_runner.h"
-#include "transport/origin/az_auth.h"
-#include "transport/origin/percent.h"
+#include "transport/blob/az_auth.h"
+#include "transport/http/percent.h"
 
 namespace penstock::origin {
 namespace {

@@ -1,4 +1,4 @@
-#include "transport/origin/file_origin.h"
+#include "transport/file/file_origin.h"
 
 #include <fcntl.h>
 #include <gtest/gtest.h>

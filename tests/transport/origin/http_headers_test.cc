@@ -1,4 +1,4 @@
-#include "transport/origin/http_headers.h"
+#include "transport/http/http_headers.h"
 
 #include <gtest/gtest.h>
 

@@ -1,4 +1,4 @@
-#include "transport/origin/retry.h"
+#include "transport/http/retry.h"
 
 #include <gtest/gtest.h>
 

@@ -1,0 +1,140 @@
+#include "transport/blob/az_origin.h"
+
+#include <semaphore>
+#include <utility>
+
+#include "transport/base/limits.h"
+#include "transport/base/log.h"
+#include "transport/blob/az_errors.h"
+#include "transport/blob/az_task.h"
+#include "transport/origin/names.h"
+
+namespace penstock::origin {
+namespace {
+
+constexpr std::int64_t kNoteEveryNs = 60 * kNsPerSecond;
+
+HttpLimits MakeHttpLimits(const OriginConfig& config) {
+  HttpLimits limits;
+  limits.max_connections = config.max_connections == 0 ? 1 : config.max_connections;
+  limits.connect_timeout_ms = config.connect_timeout_ms;
+  limits.request_timeout_ms = config.request_timeout_ms;
+  limits.stall_timeout_ms = std::min(limits.stall_timeout_ms, config.request_timeout_ms);
+  limits.ca_file = config.ca_file;
+  return limits;
+}
+
+}  // namespace
+
+AzOrigin::AzOrigin(AzLocation location, AzCredentials credentials, const OriginConfig& config,
+                   std::string usual_account, Clock* clock)
+    : clock_(clock),
+      service_(std::move(location), std::move(credentials), clock),
+      usual_account_(std::move(usual_account)),
+      budget_(clock->NowNs()),
+      client_(MakeHttpLimits(config), clock) {
+  retry_limits_.max_tries = config.max_tries == 0 ? 1 : config.max_tries;
+}
+
+AzOrigin::~AzOrigin() = default;
+
+Result<std::string> AzOrigin::FullName(std::string_view name) const {
+  if (auto valid = CheckName(name); !valid) return std::unexpected(valid.error());
+  // Blob's names are Unicode: no other can be there.
+  if (!IsUtf8(name)) return Fail(Code::kNotFound, "looking for a name that is not UTF-8");
+  std::string full = JoinNames(service_.location().prefix, name);
+  if (CountCharacters(full) > limits::kMaxBlobNameCharacters) {
+    return Fail(Code::kNameTooLong, "looking for a blob with a longer name than there can be");
+  }
+  return full;
+}
+
+template <typename Task, typename AnyOp>
+void AzOrigin::StartTask(AnyOp* op, std::string_view name, std::string* probe_explanation) {
+  auto full = FullName(name);
+  if (!full) return EndAtOnce(op, full.error());
+  auto* task = new Task(this, op, *std::move(full));
+  if (probe_explanation != nullptr) task->MakeProbe(probe_explanation);
+  {
+    const std::lock_guard lock(mutex_);
+    active_.emplace(op, task);
+  }
+  task->Start();
+}
+
+void AzOrigin::Stat(StatOp* op) { StartTask<AzStatTask>(op, op->name); }
+void AzOrigin::Read(ReadOp* op) { StartTask<AzReadTask>(op, op->name); }
+void AzOrigin::List(ListOp* op) { StartTask<AzListTask>(op, op->directory); }
+
+void AzOrigin::EndAtOnce(Op* op, Error error) {
+  errors_.fetch_add(1, std::memory_order_relaxed);
+  op->error = error;
+  op->done(op);
+}
+
+void AzOrigin::Complete(AzTask* task, Error error) {
+  Op* op = task->op();
+  {
+    const std::lock_guard lock(mutex_);
+    active_.erase(op);
+  }
+  delete task;
+  if (error.code != Code::kOk) errors_.fetch_add(1, std::memory_order_relaxed);
+  op->error = error;
+  op->done(op);
+}
+
+void AzOrigin::Cancel(Op* op) {
+  {
+    const std::lock_guard lock(mutex_);
+    const auto found = active_.find(op);
+    if (found == active_.end()) return;
+    found->second->cancelled.store(true, std::memory_order_release);
+  }
+  client_.NoteCancelled();
+}
+
+OriginStats AzOrigin::Stats() const {
+  const HttpCounters http = client_.Counters();
+  OriginStats stats;
+  stats.requests = http.exchanges;
+  stats.bytes_read = http.received_bytes;
+  stats.errors = errors_.load(std::memory_order_relaxed);
+  stats.retries = retries_.load(std::memory_order_relaxed);
+  stats.connects = http.connects;
+  return stats;
+}
+
+std::optional<std::int64_t> AzOrigin::NextTry(const FailedTry& failed, const RetryLimits& limits,
+                                              std::int64_t deadline_ns) {
+  const auto next_ns = NextTryNs(failed, limits, clock_->NowNs(), deadline_ns, &budget_, &random_);
+  if (next_ns) retries_.fetch_add(1, std::memory_order_relaxed);
+  return next_ns;
+}
+
+std::string AzOrigin::Explain(const HttpExchange& exchange) const {
+  return ExplainAnswer(exchange, service_, usual_account_, clock_->WallNs());
+}
+
+void AzOrigin::NoteForPerson(const HttpExchange& exchange) {
+  std::string sentence = Explain(exchange);
+  const std::int64_t now_ns = clock_->NowNs();
+  if (sentence == last_note_ && now_ns - last_note_ns_ < kNoteEveryNs) return;
+  log::Error("{}", sentence);
+  last_note_ = std::move(sentence);
+  last_note_ns_ = now_ns;
+}
+
+Result<void> AzOrigin::Probe(std::int64_t timeout_ms, std::string* explanation) {
+  std::binary_semaphore over(0);
+  StatOp op;
+  op.deadline_ns = clock_->NowNs() + timeout_ms * kNsPerMs;
+  op.user = &over;
+  op.done = [](Op* done_op) { static_cast<std::binary_semaphore*>(done_op->user)->release(); };
+  StartTask<AzStatTask>(&op, "", explanation);
+  over.acquire();
+  if (!op.ok()) return std::unexpected(op.error);
+  return {};
+}
+
+}  // namespace penstock::origin

@@ -1,0 +1,83 @@
+// A prefix of a Blob container as an origin: az://account/container/prefix.
+//
+// The namespace is flat: a directory exists while a name lies below it, or while a blob stands for
+// it (hdi_isfolder). Where a blob and a prefix share a name, List shows the directory and Stat the
+// blob (one request instead of two). Names that are no paths ("a//b", "./a") are left out of
+// listings and counted.
+//
+// Thread safety: as Origin says. `done` runs on the HTTP client's thread.
+#pragma once
+
+#include <atomic>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+
+#include "transport/base/random.h"
+#include "transport/blob/az_request.h"
+#include "transport/http/http_client.h"
+#include "transport/http/retry.h"
+#include "transport/origin/origin.h"
+
+namespace penstock::origin {
+
+class AzTask;
+
+class AzOrigin final : public Origin {
+ public:
+  // `usual_account` is what AZURE_STORAGE_ACCOUNT says, for hints.
+  AzOrigin(AzLocation location, AzCredentials credentials, const OriginConfig& config,
+           std::string usual_account, Clock* clock = &SystemClock::Get());
+  ~AzOrigin() override;
+
+  void Stat(StatOp* op) override;
+  void Read(ReadOp* op) override;
+  void List(ListOp* op) override;
+  void Cancel(Op* op) override;
+  OriginStats Stats() const override;
+  Result<void> Probe(std::int64_t timeout_ms, std::string* explanation) override;
+  std::string Describe() const override { return service_.location().Describe(); }
+
+  // For AzTask.
+  const AzService& service() const { return service_; }
+  HttpClient& client() { return client_; }
+  const RetryLimits& retry_limits() const { return retry_limits_; }
+  std::optional<std::int64_t> NextTry(const FailedTry& failed, const RetryLimits& limits,
+                                      std::int64_t deadline_ns);
+  void NoteSuccess() { budget_.NoteSuccess(); }
+  // One line in the log about what only a person can mend, not again and again.
+  void NoteForPerson(const HttpExchange& exchange);
+  std::string Explain(const HttpExchange& exchange) const;
+  void Complete(AzTask* task, Error error);  // destroys the task
+
+ private:
+  // The name in the container, or why there can be none.
+  Result<std::string> FullName(std::string_view name) const;
+  template <typename Task, typename AnyOp>
+  void StartTask(AnyOp* op, std::string_view name, std::string* probe_explanation = nullptr);
+  void EndAtOnce(Op* op, Error error);
+
+  Clock* const clock_;
+  const AzService service_;
+  const std::string usual_account_;
+  RetryLimits retry_limits_;
+
+  std::mutex mutex_;
+  std::unordered_map<Op*, AzTask*> active_;  // guarded by mutex_
+
+  // The HTTP client's thread only.
+  RetryBudget budget_;
+  Random random_ = Random::FromEnvironment();
+  std::string last_note_;
+  std::int64_t last_note_ns_ = 0;
+
+  std::atomic<std::uint64_t> bytes_read_{0};
+  std::atomic<std::uint64_t> errors_{0};
+  std::atomic<std::uint64_t> retries_{0};
+  HttpClient client_;  // last: its thread ends before what it uses
+};
+
+}  // namespace penstock::origin

@@ -1,0 +1,134 @@
+// One operation on Blob storage: a chain of requests, each with its retries. Internal to AzOrigin.
+//
+// Thread safety: made on any thread, lives on the HTTP client's thread after Start().
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "transport/blob/az_request.h"
+#include "transport/http/http_client.h"
+#include "transport/http/retry.h"
+#include "transport/origin/origin.h"
+
+namespace penstock::origin {
+
+class AzOrigin;
+
+class AzTask : public HttpExchange {
+ public:
+  AzTask(AzOrigin* origin, Op* op);
+
+  void Start() { SendNext(); }
+  Op* op() const { return op_; }
+
+  // For Probe: few tries, and a sentence about a failure.
+  void MakeProbe(std::string* explanation);
+
+ protected:
+  // The request to send now.
+  virtual AzRequest Request() const = 0;
+  // An answer came that no retry can better: a success, or a final error in `status`.
+  virtual void OnAnswer() = 0;
+  // Forget what a broken try has delivered.
+  virtual void Rewind() {}
+
+  bool OnHeaders() override { return true; }
+  bool OnBody(std::span<const char>) override { return true; }
+
+  // The next request of the chain.
+  void SendNext();
+  // Tries again if that can help and is allowed; else ends with `error`.
+  void RetryOrEnd(Fault with, Error error);
+  void Succeed();
+  void End(Error error);  // destroys this
+
+ private:
+  void Prepare() final;
+  void OnOver() final;
+
+  AzOrigin* origin_;
+  Op* op_;
+  RetryLimits retry_limits_;
+  unsigned failures_ = 0;
+  std::string* explanation_ = nullptr;
+};
+
+// GET of a range, straight into the operation's buffers; HEAD for a range of no bytes.
+class AzReadTask final : public AzTask {
+ public:
+  AzReadTask(AzOrigin* origin, ReadOp* op, std::string name);
+
+ private:
+  AzRequest Request() const override;
+  bool OnHeaders() override;
+  bool OnBody(std::span<const char> bytes) override;
+  void OnAnswer() override;
+  void Rewind() override;
+
+  bool IsError() const { return status < 200 || status >= 300; }
+  bool IsRightVersion() const;
+  bool IsRightRange() const;
+  bool EndsBeforeRange() const;
+  void FillInfo();
+
+  ReadOp* read_;
+  std::string name_;          // in the container
+  std::uint64_t size_ = 0;    // bytes asked for
+  std::uint64_t filled_ = 0;  // bytes delivered by this try
+  std::size_t buffer_ = 0;
+  std::size_t buffer_filled_ = 0;
+};
+
+// HEAD of a blob; where there is none, a listing tells whether the name is a directory.
+class AzStatTask final : public AzTask {
+ public:
+  AzStatTask(AzOrigin* origin, StatOp* op, std::string name);
+
+ private:
+  enum class Step { kHead, kList };
+
+  AzRequest Request() const override;
+  bool OnBody(std::span<const char> bytes) override;
+  void OnAnswer() override;
+  void Rewind() override { body_.clear(); }
+
+  void OnHeadAnswer();
+  void OnListAnswer();
+  void SucceedAsDirectory();
+
+  StatOp* stat_;
+  std::string name_;
+  Step step_;
+  std::string body_;
+  std::string marker_;
+  unsigned pages_ = 0;
+};
+
+// One page of a directory; an empty one is looked at again, whether it is there at all.
+class AzListTask final : public AzTask {
+ public:
+  AzListTask(AzOrigin* origin, ListOp* op, std::string name);
+
+ private:
+  enum class Step { kList, kHead };
+
+  AzRequest Request() const override;
+  bool OnHeaders() override;
+  bool OnBody(std::span<const char> bytes) override;
+  void OnAnswer() override;
+  void Rewind() override { body_.clear(); }
+
+  void OnListAnswer();
+  void OnHeadAnswer();
+  std::string Prefix() const;
+
+  ListOp* list_;
+  std::string name_;
+  Step step_ = Step::kList;
+  std::string body_;
+};
+
+}  // namespace penstock::origin

@@ -1,0 +1,156 @@
+#include "transport/file/file_read.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <utility>
+
+#include "transport/base/clock.h"
+#include "transport/base/limits.h"
+#include "transport/file/file_version.h"
+
+namespace penstock::origin {
+namespace {
+
+constexpr unsigned kMaxStarts = 3;
+constexpr unsigned kMaxTickWaits = 5;
+constexpr std::int64_t kTickNs = 20 * kNsPerMs;  // no less than a tick at 100 Hz, with room
+static_assert(std::tuple_size_v<std::array<iovec, 64>> == limits::kFileReadStepBuffers);
+
+}  // namespace
+
+FileRead::FileRead(FileIo* io, ReadOp* op, std::string file_path, void* owner, Finished finished)
+    : io_(io), op_(op), path_(std::move(file_path)), owner_(owner), finished_(finished) {
+  for (const auto& buffer : op->buffers) size_ += buffer.size();
+  FileCall::done = [](FileCall* call) {
+    FileRead* read = Of(call);
+    (read->*read->step_)();
+  };
+}
+
+void FileRead::SubmitStep(void (FileRead::*step)()) {
+  step_ = step;
+  io_->Submit(this);
+}
+
+void FileRead::Start() { Open(); }
+
+void FileRead::Open() {
+  ++starts_;
+  FileCall::kind = Kind::kOpen;
+  FileCall::path = path_.c_str();
+  // O_NONBLOCK: should it be a pipe, the open must not wait for a writer.
+  FileCall::flags = O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY;
+  SubmitStep(&FileRead::OnOpened);
+}
+
+void FileRead::OnOpened() {
+  if (result < 0) return End(ErrnoError(static_cast<int>(-result), "opening a file"));
+  file_ = static_cast<int>(result);
+  fcntl(file_, F_SETFL, 0);  // the reads themselves may wait
+  CheckBefore();
+}
+
+void FileRead::CheckBefore() {
+  if (fstat(file_, &before_) != 0) return End(ErrnoError(errno, "looking at a file"));
+  if (S_ISDIR(before_.st_mode)) return Fail(Code::kIsDirectory, "opening a file");
+  if (!S_ISREG(before_.st_mode)) return Fail(Code::kNotFound, "opening a file that is not regular");
+  op_->info.name = op_->name;
+  FillInfo(before_, &op_->info);
+  if (!op_->version.empty() && op_->version != op_->info.version) {
+    return Fail(Code::kVersionChanged, "comparing a file's version before a read");
+  }
+  if (op_->offset > op_->info.size || size_ > op_->info.size - op_->offset) {
+    return Fail(Code::kTruncated, "reading past the end of a file");
+  }
+  const std::int64_t age_ns = SystemClock::Get().WallNs() - LastChangeNs(before_);
+  if (age_ns >= 0 && age_ns < kTickNs) return WaitForTick(kTickNs - age_ns);
+  ReadMore();
+}
+
+void FileRead::WaitForTick(std::int64_t ns) {
+  if (++tick_waits_ > kMaxTickWaits) {
+    return Fail(Code::kVersionChanged, "reading a file that is being written", true);
+  }
+  FileCall::kind = Kind::kDelay;
+  FileCall::delay = {ns / kNsPerSecond, ns % kNsPerSecond};
+  SubmitStep(&FileRead::CheckBefore);
+}
+
+void FileRead::ReadMore() {
+  if (cancelled_.load(std::memory_order_relaxed)) return Fail(Code::kCancelled, "reading a file");
+  if (SystemClock::Get().NowNs() >= op_->deadline_ns) {
+    return Fail(Code::kDeadline, "reading a file", true);
+  }
+  unsigned count = 0;
+  std::size_t bytes = 0;
+  std::size_t skip = buffer_filled_;
+  for (std::size_t i = buffer_;
+       i < op_->buffers.size() && count < vector_.size() && bytes < limits::kFileReadStepBytes;
+       ++i, skip = 0) {
+    const auto rest = op_->buffers[i].subspan(skip);
+    if (rest.empty()) continue;
+    const std::size_t take = std::min(rest.size(), limits::kFileReadStepBytes - bytes);
+    vector_[count++] = {rest.data(), take};
+    bytes += take;
+  }
+  if (count == 0) return CheckAfter();
+  FileCall::kind = Kind::kRead;
+  FileCall::fd = file_;
+  FileCall::buffers = vector_.data();
+  FileCall::buffer_count = count;
+  FileCall::offset = op_->offset + done_bytes_;
+  SubmitStep(&FileRead::OnRead);
+}
+
+void FileRead::OnRead() {
+  if (result == -EINTR) return ReadMore();
+  if (result < 0) return End(ErrnoError(static_cast<int>(-result), "reading a file"));
+  if (result == 0) return Changed("reading a file that became shorter");
+  auto read = static_cast<std::uint64_t>(result);
+  done_bytes_ += read;
+  while (read > 0) {
+    const std::size_t room = op_->buffers[buffer_].size() - buffer_filled_;
+    const std::size_t step = std::min<std::uint64_t>(room, read);
+    read -= step;
+    buffer_filled_ += step;
+    if (buffer_filled_ == op_->buffers[buffer_].size()) {
+      ++buffer_;
+      buffer_filled_ = 0;
+    }
+  }
+  ReadMore();
+}
+
+void FileRead::CheckAfter() {
+  struct stat now;
+  if (fstat(file_, &now) != 0) return End(ErrnoError(errno, "looking at a file again"));
+  if (!SameVersion(before_, now)) return Changed("comparing a file's version after a read");
+  if (stat(path_.c_str(), &now) != 0 || !SameVersion(before_, now)) {
+    return Changed("comparing a name's version after a read");
+  }
+  End(Error{Code::kOk, false, 0, ""});
+}
+
+// The file is another one now. Who asked for no version in particular gets the new one.
+void FileRead::Changed(const char* context) {
+  if (!op_->version.empty() || starts_ >= kMaxStarts) {
+    return Fail(Code::kVersionChanged, context, op_->version.empty());
+  }
+  close(file_);
+  file_ = -1;
+  done_bytes_ = 0;
+  buffer_ = 0;
+  buffer_filled_ = 0;
+  Open();
+}
+
+void FileRead::End(Error error) {
+  if (file_ >= 0) close(file_);
+  file_ = -1;
+  finished_(owner_, this, error);
+}
+
+}  // namespace penstock::origin

@@ -1,0 +1,100 @@
+// An HTTP/1.1 client: many exchanges at once on one thread of its own, over libcurl's multi
+// interface, with kept-alive connections.
+//
+// An exchange belongs to the caller and stays alive until OnOver() has been called; its callbacks
+// run on the client's thread, must not block, and may submit other exchanges or this one again. At
+// most max_connections are on the wire, the others wait their turn.
+//
+// Deadlines: an exchange is over at its deadline at the latest. A single try takes at most
+// request_timeout_ms. Redirects are not followed; certificates are always verified.
+//
+// Thread safety: Submit(), NoteCancelled() and the counters from any thread. REQUIRES at
+// destruction: nothing is in flight.
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "transport/base/clock.h"
+#include "transport/base/result.h"
+#include "transport/http/http_headers.h"
+#include "transport/http/retry.h"
+
+namespace penstock::origin {
+
+enum class HttpMethod : std::uint8_t { kGet, kHead, kPut, kDelete };
+const char* HttpMethodName(HttpMethod method);
+
+class HttpExchange {
+ public:
+  HttpExchange() = default;
+  HttpExchange(const HttpExchange&) = delete;
+  HttpExchange& operator=(const HttpExchange&) = delete;
+  virtual ~HttpExchange() = default;
+
+  // What to send. Set in Prepare(), or before Submit().
+  HttpMethod method = HttpMethod::kGet;
+  std::string url;
+  std::vector<std::string> headers;      // "Name: value"
+  std::span<const std::byte> send_body;  // PUT
+
+  std::int64_t not_before_ns = 0;  // when it may go onto the wire
+  std::int64_t deadline_ns = 0;
+
+  // From any thread, followed by HttpClient::NoteCancelled().
+  std::atomic<bool> cancelled{false};
+
+  // What came back, complete when OnOver() is called.
+  int status = 0;  // 0 if there was no answer
+  ResponseHeaders response;
+  std::uint64_t received_bytes = 0;  // of the body
+  Fault fault = Fault::kNone;
+  const char* fault_sentence = "";  // static: what went wrong, for a person
+
+  // Right before it is sent: signs with the time of now.
+  virtual void Prepare() = 0;
+  // Status and headers are there, a body begins. False ends the exchange with Fault::kRejected.
+  virtual bool OnHeaders() = 0;
+  // The next bytes of the body. False: they are more than was to come (Fault::kTruncated).
+  virtual bool OnBody(std::span<const char> bytes) = 0;
+  // It is over. May destroy the exchange.
+  virtual void OnOver() = 0;
+};
+
+struct HttpLimits {
+  std::uint32_t max_connections = 32;
+  std::int64_t connect_timeout_ms = 10'000;
+  std::int64_t request_timeout_ms = 30'000;
+  std::int64_t stall_timeout_ms = 15'000;  // no byte for so long ends a try
+  std::string ca_file;
+};
+
+struct HttpCounters {
+  std::uint64_t exchanges = 0;       // put onto the wire
+  std::uint64_t connects = 0;        // connections opened
+  std::uint64_t received_bytes = 0;  // of bodies
+};
+
+class HttpClient {
+ public:
+  explicit HttpClient(const HttpLimits& limits, Clock* clock = &SystemClock::Get());
+  ~HttpClient();
+  HttpClient(const HttpClient&) = delete;
+  HttpClient& operator=(const HttpClient&) = delete;
+
+  void Submit(HttpExchange* exchange);
+  // Some exchange's `cancelled` has been set.
+  void NoteCancelled();
+  HttpCounters Counters() const;
+
+ private:
+  class Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace penstock::origin
