@@ -44,6 +44,7 @@ Result StatRoute(const Route& route, struct stat* out) {
 }
 
 PST_INLINE Result StatPath(int dirfd, const char* path, struct stat* out) {
+  if (PST_LIKELY(PstStatKnown(path, out))) return Result::kDone;
   if (!PstMayCover(dirfd, path)) return Result::kNotOurs;
   PathBuffer buffer;
   Route route;

@@ -9,8 +9,9 @@
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
+#include "shim/core/bytes.h"
 #include "shim/core/client.h"
-#include "shim/core/name_cache.h"
+#include "shim/core/name_table.h"
 #include "shim/core/raw.h"
 #include "shim/core/time.h"
 
@@ -44,33 +45,47 @@ int64_t ExpiresNs(const pst_view& view, const pst_entry& entry) {
                                : view.clock_base_ns + (int64_t)entry.expires_ds * 100'000'000;
 }
 
+// A name as the table and the index know it: the first `rel_len` bytes below the mount.
+struct Name {
+  const Route* route;
+  uint32_t rel_len;
+  uint32_t text_len;   // of the absolute text, from Route::text
+};
+
+Name NameOf(const Route& route, uint32_t rel_len) {
+  const uint32_t text_len = rel_len > 0 ? (uint32_t)(route.rel - route.text) + rel_len
+                                        : route.view->mounts[route.mount].path_len;
+  return {&route, rel_len, text_len};
+}
+
 // The name record from the index. The name is compared in place: the generation check at the end decides
 // whether anything that was read counts.
-__attribute__((noinline)) bool FindInIndex(const View* view, uint64_t epoch, uint32_t ns, const pst_key128& id,
-                                           const char* rel, uint32_t len, pst_attr* attr) {
-  const pst_key key = {id, 0, ns, PST_RANGE_NAME};
+__attribute__((noinline)) bool FindInIndex(const Name& name, uint64_t epoch, const pst_key128& id,
+                                           pst_attr* attr) {
+  const Route& route = *name.route;
+  const pst_view* view = &route.view->index;
+  const uint32_t len = name.rel_len;
+  const pst_key key = {id, 0, route.view->mounts[route.mount].ns, PST_RANGE_NAME};
   pst_entry entry;
-  if (!pst_find(&view->index, &key, &entry)) return false;
-  int64_t expires_ns = ExpiresNs(view->index, entry);
+  if (!pst_find(view, &key, &entry)) return false;
+  int64_t expires_ns = ExpiresNs(*view, entry);
   if (entry.length < sizeof(pst_name_record) + len || expires_ns <= PstCoarseNs()) return false;
-  const unsigned char* bytes = pst_entry_bytes(&view->index, &entry);
+  const unsigned char* bytes = pst_entry_bytes(view, &entry);
   pst_name_record record;
   memcpy(&record, bytes, sizeof record);
   if (record.magic != PST_NAME_MAGIC || record.name_len != len ||
-      memcmp(bytes + sizeof record, rel, len) != 0) {
+      memcmp(bytes + sizeof record, route.rel, len) != 0) {
     return false;
   }
   *attr = record.attr;
-  if (!pst_entry_current(&view->index, &entry)) return false;
-  NameCacheKeep(epoch, ns, id, rel, len, *attr, expires_ns);
+  if (!pst_entry_current(view, &entry)) return false;
+  NameTableKeep(epoch, route.text, name.text_len, route.mount, id, *attr, expires_ns);
   return true;
 }
 
-PST_INLINE bool FindName(const View* view, uint32_t ns, const pst_key128& id, const char* rel, uint32_t len,
-                         pst_attr* attr) {
-  uint64_t epoch = NameEpoch(view);
-  return PST_LIKELY(NameCacheFind(epoch, ns, id, rel, len, attr)) ||
-         FindInIndex(view, epoch, ns, id, rel, len, attr);
+pst_attr AttrOf(const NameRecord& record) {
+  return {record.size, record.version, record.mtime_ns, record.ino,
+          record.kind, record.mode,    record.nlink,    record.err, {0, 0}};
 }
 
 PST_COLD int AskName(const Route& route, uint32_t len, const pst_key128& id, pst_attr* attr) {
@@ -89,12 +104,20 @@ PST_COLD int AskName(const Route& route, uint32_t len, const pst_key128& id, pst
 
 // Attributes of the first `len` bytes of the route, absent ones as a record.
 int Find(const Route& route, uint32_t len, pst_attr* attr) {
+  const Name name = NameOf(route, len);
+  const uint64_t epoch = NameEpoch(route.view);
+  NameRecord record;
+  if (PST_LIKELY(NameTableFind(epoch, route.text, name.text_len, &record))) {
+    *attr = AttrOf(record);
+    PstCount(&pst_counters::hits_name);
+    return 0;
+  }
   pst_key128 id = route.id;
   if (PST_UNLIKELY(len != route.rel_len)) {
     XXH128_hash_t hash = XXH3_128bits(route.rel, len);
     id = {hash.low64, hash.high64};
   }
-  if (PST_LIKELY(FindName(route.view, route.view->mounts[route.mount].ns, id, route.rel, len, attr))) {
+  if (PST_LIKELY(FindInIndex(name, epoch, id, attr))) {
     PstCount(&pst_counters::hits_name);
     return 0;
   }
@@ -127,10 +150,10 @@ timespec TimeOf(int64_t ns) {
 
 // memset, as plain stores: what gcc makes of it here (rep stos) takes longer than the rest of a stat.
 PST_INLINE void Clear(struct stat* out) {
-  using Two = uint64_t __attribute__((vector_size(16), aligned(1), may_alias));
-  static_assert(sizeof(struct stat) % sizeof(Two) == 0);
+  static_assert(sizeof(struct stat) % sizeof(TwoWords) == 0);
 #pragma GCC unroll 9
-  for (size_t i = 0; i < sizeof(struct stat) / sizeof(Two); ++i) ((Two*)(void*)out)[i] = Two{0, 0};
+  for (size_t i = 0; i < sizeof(struct stat) / sizeof(TwoWords); ++i)
+    ((TwoWords*)(void*)out)[i] = TwoWords{0, 0};
 }
 
 PST_INLINE void Fill(const Mount& mount, uint64_t ino, uint64_t size, int64_t mtime_ns, uint32_t mode, uint32_t nlink,
@@ -165,6 +188,21 @@ int PstLookup(const Route& route, pst_attr* attr) {
   if (PST_LIKELY(attr->kind == PST_KIND_FILE)) return PST_UNLIKELY(route.must_be_dir) ? ENOTDIR : 0;
   if (attr->kind == PST_KIND_DIRECTORY) return 0;
   return attr->kind == PST_KIND_ABSENT ? AbsentErrno(route, *attr) : EIO;
+}
+
+bool PstStatKnown(const char* path, struct stat* out) {
+  const View* view = PstView();
+  if (view == nullptr || path == nullptr || path[0] != '/') return false;
+  const size_t len = strlen(path);
+  NameRecord known;
+  if (PST_UNLIKELY(len > kNameTextBytes) || !NameTableFind(NameEpoch(view), path, (uint32_t)len, &known))
+    return false;
+  const bool directory = known.kind == PST_KIND_DIRECTORY;
+  if (PST_UNLIKELY(known.kind != PST_KIND_FILE && !directory)) return false;
+  PstCount(&pst_counters::hits_name);
+  Fill(view->mounts[known.mount], known.ino, directory ? 4096 : known.size, known.mtime_ns,
+       ShownMode(known.kind, known.mode), known.nlink, out);
+  return true;
 }
 
 void PstFillStat(const Mount& mount, const pst_attr& attr, struct stat* out) {

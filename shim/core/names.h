@@ -17,6 +17,10 @@ namespace penstock {
 // EIO without a sidecar. A hit makes no system call.
 int PstLookup(const Route& route, pst_attr* attr);
 
+// stat() of a path that this process knows by its very text (shim/core/name_table.h), before any routing. False:
+// not known, absent, or not good any more; nothing was stored.
+bool PstStatKnown(const char* path, struct stat* out);
+
 // Fills what stat shows. `mount` decides st_dev, uid and gid.
 void PstFillStat(const Mount& mount, const pst_attr& attr, struct stat* out);
 void PstFillStat(const Mount& mount, const FdEntry& entry, struct stat* out);

@@ -18,17 +18,31 @@
 namespace penstock {
 namespace {
 
-// Does an absolute path hold "//", "/./", "/../" or an end like that? Names such as ".git" do not count.
+// Does what follows a slash make the path unclean: another one, "." or ".." as a whole component? `after` is
+// NUL-terminated.
+PST_INLINE bool UncleanAfter(const char* after) {
+  if (after[0] == '/') return true;
+  if (PST_LIKELY(after[0] != '.')) return false;
+  const char* end = after + (after[1] == '.' ? 2 : 1);
+  return *end == '/' || *end == 0;
+}
+
+// Does an absolute path hold "//", "/./", "/../" or an end like that? Names such as ".git" do not count. A
+// candidate is a slash before a slash or a dot; eight bytes are looked at together, and few words hold one.
 bool Unclean(const char* path, uint32_t len) {
-  for (uint32_t i = 0; i + 1 < len; ++i) {
-    if (path[i] != '/') continue;
-    char next = path[i + 1];
-    if (next == '/') return true;
-    if (next != '.') continue;
-    char after = i + 2 < len ? path[i + 2] : '/';
-    if (after == '/') return true;
-    if (after == '.' && (i + 3 >= len || path[i + 3] == '/')) return true;
+  constexpr uint64_t kOnes = 0x0101010101010101ull, kHighs = 0x8080808080808080ull;
+  uint32_t i = 0;
+  for (; i + 9 <= len; i += 8) {
+    const uint64_t here = LoadWord(path + i) ^ kOnes * '/';
+    // '.' and '/' differ in the lowest bit only.
+    const uint64_t next = (LoadWord(path + i + 1) | kOnes) ^ kOnes * '/';
+    const uint64_t both = here | next;  // a zero byte: both are what was looked for
+    if (PST_LIKELY(((both - kOnes) & ~both & kHighs) == 0)) continue;
+    for (uint32_t k = i; k < i + 8; ++k)
+      if (path[k] == '/' && UncleanAfter(path + k + 1)) return true;
   }
+  for (; i + 1 < len; ++i)
+    if (path[i] == '/' && UncleanAfter(path + i + 1)) return true;
   return false;
 }
 
@@ -107,6 +121,7 @@ PST_INLINE Cover RouteBelow(int prefix, const char* path, uint32_t len, Route* o
   uint32_t skip = view->mounts[mount].path_len;
   out->view = view;
   out->mount = mount;
+  out->text = path;
   out->rel = path + skip + (len > skip ? 1 : 0);
   out->rel_len = len - skip - (len > skip ? 1 : 0);
   if (PST_UNLIKELY(out->rel_len > NAME_MAX)) {

@@ -29,6 +29,7 @@ struct Route {
   int err;                 // kError
   const View* view;        // kMount
   uint32_t mount;          // kMount: index in view->mounts
+  const char* text;        // kMount: the whole path, clean and absolute; `rel` points into it
   const char* rel;         // kMount: relative to the mount, in the caller's path or in PathBuffer.
   uint32_t rel_len;        //   NOT NUL-terminated
   pst_key128 id;           // kMount
