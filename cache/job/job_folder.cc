@@ -69,8 +69,9 @@ class JobFolderImpl final : public JobFolder {
                        const FileIdentity& file, int fd) override;
   int FileFor(std::uint64_t session, std::uint32_t slot, std::uint32_t generation,
               const FileIdentity& file) override;
-  Result<int> Directory(std::uint32_t mount_index, std::string_view path) override {
-    return shadows_.Open(mount_index, path);
+  Result<int> Directory(std::uint32_t mount_index, std::string_view path,
+                        std::uint64_t above) override {
+    return shadows_.Open(mount_index, path, above);
   }
   void Remove() override;
   Stats GetStats() const override;

@@ -108,8 +108,9 @@ class JobFolder {
 
   // A descriptor (O_RDONLY | O_DIRECTORY, the caller's) of the real, empty directory that stands
   // for `path` of the mount: relative, '/'-separated, "" the mount itself; made where it is
-  // missing.
-  virtual Result<int> Directory(std::uint32_t mount_index, std::string_view path) = 0;
+  // missing. `above` not 0: the one for the folder so many levels above the mount; `path` is "".
+  virtual Result<int> Directory(std::uint32_t mount_index, std::string_view path,
+                                std::uint64_t above = 0) = 0;
 
   // At a clean end of the job: removes all that this class made, the folder last. Foreign files
   // stay.

@@ -13,6 +13,7 @@
 
 #include "cache/job/fd.h"
 #include "shim/abi/abi.h"
+#include "shim/abi/open_file.h"
 
 namespace penstock::cache {
 namespace {
@@ -62,11 +63,18 @@ Result<int> ShadowDirectories::OpenOrMake(int parent, const char* name) {
   return fd;
 }
 
-Result<int> ShadowDirectories::Open(std::uint32_t mount_index, std::string_view path) {
+Result<int> ShadowDirectories::Open(std::uint32_t mount_index, std::string_view path,
+                                    std::uint64_t above) {
   if (mount_index >= PST_MAX_MOUNTS) return Fail(Code::kInvalid, "a mount's number");
   if (auto ok = CheckPath(path); !ok) return std::unexpected(ok.error());
   char name[kMaxComponent + 1];
-  *std::to_chars(name, name + sizeof name - 1, mount_index).ptr = '\0';
+  char* end = std::to_chars(name, name + sizeof name - 1, mount_index).ptr;
+  if (above > 0) {
+    if (!path.empty() || above > PST_MOUNT_PATH_MAX) return Fail(Code::kInvalid, "a folder above a mount");
+    *end++ = PST_SHADOW_ABOVE;
+    end = std::to_chars(end, name + sizeof name - 1, above).ptr;
+  }
+  *end = '\0';
   auto first = OpenOrMake(root_fd_, name);
   if (!first) return first;
   Fd at(*first);

@@ -21,7 +21,7 @@ class ShadowDirectories {
   ShadowDirectories(int root_fd, std::uint32_t max_made) : root_fd_(root_fd), max_made_(max_made) {}
 
   // See JobFolder::Directory. kInvalid: not a clean relative path; kNameTooLong; kLimit.
-  Result<int> Open(std::uint32_t mount_index, std::string_view path);
+  Result<int> Open(std::uint32_t mount_index, std::string_view path, std::uint64_t above = 0);
   std::uint64_t made() const { return made_; }
 
  private:

@@ -379,7 +379,7 @@ void Session::CompleteDirectory(Pending* pending, pst_request* slot) {
   if (op.attr.kind == PST_KIND_ABSENT)
     return Finish(index, op.attr.err != 0 ? op.attr.err : ENOENT);
   if (op.attr.kind != PST_KIND_DIRECTORY) return Finish(index, ENOTDIR);
-  auto fd = context_->job->Directory(op.mount, op.path);
+  auto fd = context_->job->Directory(op.mount, op.path, pending->request.offset);
   if (!fd) return Finish(index, ErrnoOf(fd.error()));
   const std::uint64_t ticket = context_->tickets->Add(peer_.id, Fd(*fd));
   PST_STORE_RELAXED(&slot->ticket, ticket);

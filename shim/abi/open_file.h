@@ -31,6 +31,7 @@
 #define PST_JOB_FOLDER_SUFFIX ".d"     /* the job's folder: the socket's path and this */
 #define PST_OPEN_FILE_DIR ".penstock-fd"
 #define PST_SHADOW_DIR ".penstock-dir"  /* shadow directories: PST_SHADOW_DIR/<mount index>/<path> */
+#define PST_SHADOW_ABOVE '^'            /* PST_SHADOW_DIR/<mount index>^<n>: the folder n levels above the mount */
 
 #define PST_OFFSET_BITS 48u
 #define PST_OFFSET_MASK ((1ull << PST_OFFSET_BITS) - 1)
@@ -95,11 +96,19 @@ static inline void pst_slot_unclaim(struct pst_slot* slot, uint32_t generation, 
   (void)PST_CAS(&slot->word, &word, ((uint64_t)generation << PST_OFFSET_BITS) | to);
 }
 
-/* Sets the offset (lseek). -1 if the generation moved. */
-static inline int pst_slot_seek(struct pst_slot* slot, uint32_t generation, uint64_t offset) {
+/* lseek: the offset becomes `by`, or, if `relative`, `by` more than it is. The new offset; PST_SEEK_STALE if the
+ * generation moved, PST_SEEK_RANGE if it would be negative or beyond PST_OFFSET_MASK. */
+#define PST_SEEK_STALE (-1)
+#define PST_SEEK_RANGE (-2)
+static inline int64_t pst_slot_seek(struct pst_slot* slot, uint32_t generation, int64_t by, int relative) {
   uint64_t word = PST_LOAD_RELAXED(&slot->word);
-  do {
-    if (pst_word_generation(word) != generation) return -1;
-  } while (!PST_CAS(&slot->word, &word, ((uint64_t)generation << PST_OFFSET_BITS) | offset));
-  return 0;
+  for (;;) {
+    int64_t target = by;
+    uint64_t moved;
+    if (pst_word_generation(word) != generation) return PST_SEEK_STALE;
+    if (relative && __builtin_add_overflow((int64_t)pst_word_offset(word), by, &target)) return PST_SEEK_RANGE;
+    if (target < 0 || target > (int64_t)PST_OFFSET_MASK) return PST_SEEK_RANGE;
+    moved = ((uint64_t)generation << PST_OFFSET_BITS) | (uint64_t)target;
+    if (moved == word || PST_CAS(&slot->word, &word, moved)) return target;
+  }
 }

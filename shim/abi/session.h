@@ -36,7 +36,8 @@
 #define PST_OP_MATERIALIZE 4u  /* in: version, offset, length (0: all), slot + generation or
                                   PST_NO_SLOT; waits until the range is in the object's file;
                                   out: ticket for an fd (handshake.h) */
-#define PST_OP_DIRECTORY 5u    /* out: ticket for an fd of the shadow directory */
+#define PST_OP_DIRECTORY 5u    /* in: offset = levels above the mount, of a folder that is not on disk (path is
+                                  then empty); out: ticket for an fd of the shadow directory */
 #define PST_OP_LEASE 6u        /* in: length = slots wanted; out: length = n, buffer = n uint32_t */
 #define PST_OP_READ 7u         /* in: version, offset, length <= PST_PATH_MAX (path is looked up by
                                   key); out: length, buffer = the bytes. The slow lane that makes
@@ -73,8 +74,8 @@ PST_CHECK_OFFSET(struct pst_request, id, 16);
 PST_CHECK_OFFSET(struct pst_request, path_len, 64);
 PST_CHECK_OFFSET(struct pst_request, attr, 112);
 
-/* Counters: one line for each thread of the client (lines are shared beyond 64 threads and then added to
- * atomically). The sidecar sums them for `penstock stat`. */
+/* Counters: one line for each thread of the client that lives (beyond 64 some share a line, and a count may
+ * then be lost). The sidecar sums them for `penstock stat`. */
 struct pst_counters {
   uint64_t hits_memory;      /* read calls served from the arena */
   uint64_t bytes_memory;

@@ -9,7 +9,9 @@
 
 #include "shim/calls/support.h"
 #include "shim/core/client.h"
+#include "shim/core/links.h"
 #include "shim/core/raw.h"
+#include "shim/core/serve.h"
 
 namespace penstock {
 namespace {
@@ -32,20 +34,47 @@ int EnterRoute(const Route& route) {
   long result = Raw(SYS_fchdir, fd);
   Raw(SYS_close, fd);
   if (result < 0) return PstFail(static_cast<int>(-result));
-  PstCwdSet(true, route.mount, route.rel, route.rel_len);
+  PstCwdSet(route.mount, route.rel, route.rel_len);
   return 0;
 }
 
-// A symbolic link outside may lead in: the kernel found nothing there, so walk it ourselves.
-int EnterThroughLinks(const char* path) {
-  char resolved[PST_PATH_MAX];
+// A directory above a mount that is not on disk: the kernel stands in one of the sidecar's.
+int EnterAncestor(const char* full) {
+  int fd = PstAncestorFd(full);
+  if (fd < 0) return PstFail(-fd);
+  long result = Raw(SYS_fchdir, fd);
+  Raw(SYS_close, fd);
+  if (result < 0) return PstFail(static_cast<int>(-result));
+  PstCwdSetPath(full, static_cast<uint32_t>(strlen(full)));
+  return 0;
+}
+
+// The kernel found nothing there: a symbolic link outside may lead in.
+PST_COLD int EnterThroughLinks(const char* path) {
   int err = errno;
-  PathBuffer buffer;
+  LinkedPath linked;
   Route route;
-  if (!g_config.active || realpath(path, resolved) == nullptr ||
-      RouteOf(AT_FDCWD, resolved, &buffer, &route) != Cover::kMount)
-    return PstFail(err);
-  return EnterRoute(route);
+  if (!PstRouteThroughLinks(AT_FDCWD, path, true, &linked, &route)) return PstFail(err);
+  if (route.cover == Cover::kAncestor) return EnterAncestor(route.full);
+  if (route.cover == Cover::kError) return PstFail(route.err);
+  return route.cover == Cover::kMount ? EnterRoute(route) : PstFail(err);
+}
+
+// fchdir to a covered directory.
+PST_COLD int EnterNumber(int fd) {
+  FdEntry entry;
+  Scratch scratch;
+  char* path = scratch.Get();
+  if (path == nullptr) return PstFail(ENOMEM);
+  int len = PstFdSnapshot(fd, &entry) ? PstFdPath(fd, entry, path) : -1;
+  int result = real.fchdir(fd);
+  if (result != 0) return result;
+  if (len >= 0) {
+    PstCwdSet(entry.mount, path, static_cast<uint32_t>(len));
+  } else {
+    PstCwdUnknown();
+  }
+  return 0;
 }
 
 // How many more bytes than `len` a getcwd buffer must have is for the caller to say; this copies.
@@ -88,34 +117,27 @@ PST_EXPORT int chdir(const char* path) {
   // ".." out of a mount: the kernel stands in the shadow directory, so it gets the whole name.
   if (PST_UNLIKELY(route.full != nullptr)) path = route.full;
   if (real.chdir(path) == 0) {
-    if (PST_UNLIKELY(g_config.active)) PstCwdSet(false, 0, nullptr, 0);
+    if (PST_UNLIKELY(g_config.active)) PstCwdUnknown();
     return 0;
   }
-  return errno == ENOENT ? EnterThroughLinks(path) : -1;
+  if (errno != ENOENT || PST_LIKELY(!g_config.active)) return -1;
+  return route.cover == Cover::kAncestor ? EnterAncestor(route.full) : EnterThroughLinks(path);
 }
 
 PST_EXPORT int fchdir(int fd) {
-  FdEntry entry;
-  char path[kFdPathBytes];
-  int path_len = -1;
   FdKind kind = PstFdKindOf(fd);
   if (PST_UNLIKELY(kind == kFdFile || kind == kFdMaterialized)) return PstFail(ENOTDIR);
-  if (PST_UNLIKELY(kind == kFdDirectory) && PstFdSnapshot(fd, &entry))
-    path_len = PstFdPath(fd, entry, path);
+  if (PST_UNLIKELY(kind == kFdDirectory)) return EnterNumber(fd);
   int result = real.fchdir(fd);
-  if (result != 0 || PST_LIKELY(!g_config.active)) return result;
-  if (path_len >= 0) {
-    PstCwdSet(true, entry.mount, path, static_cast<uint32_t>(path_len));
-  } else {
-    PstCwdSet(false, 0, nullptr, 0);
-  }
-  return 0;
+  if (result == 0 && PST_UNLIKELY(g_config.active)) PstCwdUnknown();
+  return result;
 }
 
 PST_EXPORT char* getcwd(char* buffer, size_t bytes) {
   if (PST_LIKELY(!g_config.active || !g_cwd_matters)) return real.getcwd(buffer, bytes);
-  char text[PST_PATH_MAX];
-  int len = PstCwdGet(text);
+  Scratch scratch;
+  char* text = scratch.Get();
+  int len = text != nullptr ? PstCwdGet(text) : -ENOMEM;
   if (len < 0) {
     PstFail(-len);
     return nullptr;

@@ -12,6 +12,7 @@
 #include "shim/calls/needed.h"
 #include "shim/calls/support.h"
 #include "shim/calls/uring.h"
+#include "shim/core/links.h"
 
 namespace penstock {
 namespace {
@@ -34,9 +35,9 @@ bool LeadsIn(const char* path) {
   Route route;
   if (RouteOf(AT_FDCWD, path, &buffer, &route) == Cover::kMount) return true;
   KeepErrno keep;
-  char resolved[PST_PATH_MAX];
-  return real.access(path, F_OK) != 0 && realpath(path, resolved) != nullptr &&
-         RouteOf(AT_FDCWD, resolved, &buffer, &route) == Cover::kMount;
+  LinkedPath linked;
+  return real.access(path, F_OK) != 0 && PstRouteThroughLinks(AT_FDCWD, path, true, &linked, &route) &&
+         route.cover == Cover::kMount;
 }
 
 // A library whose dependencies are being looked for, and the ones that asked for it.
@@ -87,8 +88,10 @@ bool LoadFrom(const char* search, const Loading& loading, const char* name) {
   size_t origin_len = slash == nullptr ? 0 : static_cast<size_t>(slash - loading.path);
   for (const char* part = search; *part != '\0';) {
     size_t len = strcspn(part, ":");
-    char path[PST_PATH_MAX];
-    if (len > 0 && Candidate(part, len, loading.path, origin_len, name, path, sizeof path) &&
+    Scratch scratch;
+    char* path = scratch.Get();
+    if (path != nullptr && len > 0 &&
+        Candidate(part, len, loading.path, origin_len, name, path, PST_PATH_MAX) &&
         access(path, R_OK) == 0) {
       if (LeadsIn(path)) OpenCoveredLibrary(path, RTLD_LAZY, &loading);
       return true;

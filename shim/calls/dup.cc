@@ -18,12 +18,8 @@ bool Ours(int fd, FdEntry* entry) {
 
 template <class Call>
 int Duplicate(int fd, Call call) {
-  FdEntry entry;
   if (PST_UNLIKELY(PstFdKindOf(fd) == kFdOwn)) return PstFail(EBADF);
-  bool ours = Ours(fd, &entry);
-  int to = Fresh(call());
-  if (ours && to >= 0) PstFdDup(fd, entry, to);
-  return to;
+  return PstFdDuplicate(fd, call);
 }
 
 template <class Call>
@@ -31,24 +27,8 @@ int Replace(int from, int to, Call call) {
   FdKind from_kind = PstFdKindOf(from), to_kind = PstFdKindOf(to);
   if (PST_LIKELY(from_kind == kFdNone && to_kind == kFdNone) || from == to) return call();
   if (from_kind == kFdOwn) return PstFail(EBADF);
-  FdEntry entry, old;
-  FdDropped dropped = {};
-  bool ours = Ours(from, &entry);
-  bool replaces = Ours(to, &old);
-  if (to_kind == kFdOwn) {
-    PstOwnFdGone(to);
-  } else if (replaces) {
-    dropped = PstFdDrop(to);
-  }
-  int result = call();
-  KeepErrno keep;
-  if (result < 0) {
-    if (replaces) PstFdRestore(to, old, dropped);
-    return result;
-  }
-  if (replaces) PstFdDropped(dropped);
-  if (ours) PstFdDup(from, entry, to);
-  return result;
+  if (to_kind == kFdOwn) PstOwnFdGone(to);
+  return PstFdReplace(from, to, call);
 }
 
 // The status flags of a covered file live in its slot: all its numbers share them.

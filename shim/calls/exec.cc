@@ -12,6 +12,7 @@
 #include "shim/calls/kept_env.h"
 #include "shim/calls/launch.h"
 #include "shim/core/process.h"
+#include "shim/core/links.h"
 #include "shim/core/serve.h"
 
 extern "C" char** environ;
@@ -30,11 +31,13 @@ int Execute(const char* path, char* const* argv, char* const* envp) {
                    });
   if (err == ENOENT) {
     // A symbolic link outside may lead in.
-    char resolved[PST_PATH_MAX];
-    PathBuffer buffer;
+    LinkedPath linked;
     Route route;
-    if (path != nullptr && realpath(path, resolved) != nullptr &&
-        RouteOf(AT_FDCWD, resolved, &buffer, &route) == Cover::kMount) {
+    if (PstRouteThroughLinks(AT_FDCWD, path, true, &linked, &route) && route.cover == Cover::kMount) {
+      Scratch scratch;
+      char* resolved = scratch.Get();
+      if (resolved == nullptr) return PstFail(ENOMEM);
+      PstFullPath(route.view, route.mount, route.rel, route.rel_len, resolved);
       err = Launch(resolved, argv, kept, false,
                    [](const char* program, char* const* words, char* const* env) {
                      real.execve(program, words, env);
@@ -68,9 +71,12 @@ int Search(const char* file, char* const* argv, char* const* envp) {
   size_t file_len = strlen(file);
   if (file_len > NAME_MAX) return PstFail(ENAMETOOLONG);
   bool denied = false;
+  Scratch scratch;
+  char* candidate = scratch.Get();
+  static_assert(PST_PATH_MAX + NAME_MAX + 2 <= kScratchBytes);
+  if (candidate == nullptr) return PstFail(ENOMEM);
   for (const char* at = search;; ++at) {
     size_t len = strcspn(at, ":");
-    char candidate[PST_PATH_MAX + NAME_MAX + 2];
     if (len < PST_PATH_MAX) {
       memcpy(candidate, at, len);
       char* end = candidate + len;
@@ -160,7 +166,9 @@ PST_EXPORT int execveat(int dirfd, const char* path, char* const* argv, char* co
   Cover cover = RouteOf(dirfd, path, &buffer, &route);
   if (cover == Cover::kError) return PstFail(route.err);
   if (cover == Cover::kMount) {
-    char full[PST_PATH_MAX + PST_MOUNT_PATH_MAX];
+    Scratch scratch;
+    char* full = scratch.Get();
+    if (full == nullptr) return PstFail(ENOMEM);
     PstFullPath(route.view, route.mount, route.rel, route.rel_len, full);
     return Execute(full, argv, envp);
   }
@@ -173,12 +181,15 @@ PST_EXPORT int execveat(int dirfd, const char* path, char* const* argv, char* co
 PST_EXPORT int fexecve(int fd, char* const* argv, char* const* envp) {
   if (PST_LIKELY(!g_config.active)) return real.fexecve(fd, argv, envp);
   FdEntry entry;
-  char rel[kFdPathBytes];
   if (IsCovered(PstFdKindOf(fd)) && PstFdSnapshot(fd, &entry)) {
+    Scratch scratch;
+    char* full = scratch.Get();
+    if (full == nullptr) return PstFail(ENOMEM);
+    char* rel = full + PST_PATH_MAX + PST_MOUNT_PATH_MAX;
+    static_assert(2 * PST_PATH_MAX + PST_MOUNT_PATH_MAX <= kScratchBytes);
     int len = PstFdPathOrAsk(fd, entry, rel);
     const View* view = PstView();
     if (len < 0 || view == nullptr || entry.mount >= view->mount_count) return PstFail(EBADF);
-    char full[PST_PATH_MAX + PST_MOUNT_PATH_MAX];
     PstFullPath(view, entry.mount, rel, static_cast<uint32_t>(len), full);
     return Execute(full, argv, envp);
   }

@@ -101,20 +101,23 @@ void ProcFdPath(int fd, char* to) {
 }
 
 void InspectFd(int fd, Target* out) {
-  char head[kHeadBytes];
-  ssize_t n = pread(fd, head, sizeof head, 0);
+  Scratch scratch;
+  char* head = scratch.Get();
+  ssize_t n = head != nullptr ? pread(fd, head, kHeadBytes, 0) : -1;
   if (n > 0) Inspect(head, static_cast<size_t>(n), out);
 }
 
 TargetKind InspectPath(int dirfd, const char* path) {
   Target target;
+  Scratch scratch;
+  char* head = scratch.Get();
+  if (head == nullptr) return TargetKind::kUnknown;
   for (int depth = 0; depth <= kMaxScriptDepth; ++depth) {
     int fd = static_cast<int>(
         Raw(SYS_openat, depth == 0 ? dirfd : AT_FDCWD, path, O_RDONLY | O_CLOEXEC));
     if (fd < 0) return fd == -EACCES ? TargetKind::kDeaf : TargetKind::kUnknown;
-    char head[kHeadBytes];
     struct stat st = {};
-    long n = Raw(SYS_pread64, fd, head, sizeof head, 0);
+    long n = Raw(SYS_pread64, fd, head, kHeadBytes, 0);
     bool privileged = Raw(SYS_fstat, fd, &st) == 0 && (st.st_mode & (S_ISUID | S_ISGID)) != 0;
     if (!privileged) privileged = Raw(SYS_fgetxattr, fd, "security.capability", nullptr, 0) > 0;
     Raw(SYS_close, fd);

@@ -64,7 +64,12 @@ int Launch(const char* path, char* const* argv, char* const* envp, bool all_fds,
   int result;
   if (target.kind == TargetKind::kScript) {
     if (depth >= kMaxScriptDepth) return ELOOP;
-    char full[PST_PATH_MAX + PST_MOUNT_PATH_MAX];
+    Scratch scratch;
+    char* full = scratch.Get();
+    if (full == nullptr) {
+      close(fd);
+      return ENOMEM;
+    }
     PstFullPath(route.view, route.mount, route.rel, route.rel_len, full);
     size_t count = 0;
     while (argv != nullptr && argv[count] != nullptr) ++count;

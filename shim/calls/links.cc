@@ -9,6 +9,7 @@
 
 #include "shim/calls/support.h"
 #include "shim/core/client.h"
+#include "shim/core/job_path.h"
 #include "shim/core/raw.h"
 #include "shim/core/serve.h"
 #include "shim/core/slots.h"
@@ -20,14 +21,8 @@ constexpr int kMaxLinks = 40;  // as the kernel
 
 // "123" at `text`, up to a '/' or the end: the number, and where it ends. -1 if it is none.
 int Number(const char* text, const char** end) {
-  if (*text < '0' || *text > '9') return -1;
-  int64_t value = 0;
-  for (; *text >= '0' && *text <= '9'; ++text) {
-    value = value * 10 + (*text - '0');
-    if (value > INT_MAX) return -1;
-  }
-  *end = text;
-  return *text == '\0' || *text == '/' ? static_cast<int>(value) : -1;
+  int64_t value = PstDecimal(text, end);
+  return value >= 0 && (**end == '\0' || **end == '/') ? static_cast<int>(value) : -1;
 }
 
 const char* After(const char* text, const char* prefix) {
@@ -69,24 +64,13 @@ ProcLink ParseProc(const char* path, int* fd) {
 // The name a program knows for one of its numbers. Its length, or -1 if it is not ours.
 int NameOfFd(int fd, char* to) {
   FdEntry entry;
-  char path[kFdPathBytes];
   if (!IsCovered(PstFdKindOf(fd)) || !PstFdSnapshot(fd, &entry)) return -1;
-  int len = PstFdPathOrAsk(fd, entry, path);
+  Scratch scratch;
+  char* path = scratch.Get();
+  int len = path != nullptr ? PstFdPathOrAsk(fd, entry, path) : -1;
   const View* view = PstView();
   if (len < 0 || view == nullptr || entry.mount >= view->mount_count) return -1;
   return static_cast<int>(PstFullPath(view, entry.mount, path, static_cast<uint32_t>(len), to));
-}
-
-// Where `part` begins in `text` as a whole component, or null; *rest is what follows it.
-const char* FindComponent(const char* text, const char* part, const char** rest) {
-  size_t len = strlen(part);
-  for (const char* at = text; (at = strstr(at, part)) != nullptr; at += len) {
-    if (at > text && at[-1] == '/' && at[len] == '/') {
-      *rest = at + len + 1;
-      return at;
-    }
-  }
-  return nullptr;
 }
 
 // The name of an open-file slot, asked from the sidecar. Its length, or -1.
@@ -95,15 +79,17 @@ int NameOfSlot(uint32_t number, char* to) {
   const View* view = PstJoinedView(&err);
   pst_slot* slot = view == nullptr ? nullptr : PstSlotOf(view, number);
   if (slot == nullptr) return -1;
-  char path[PST_PATH_MAX];
+  Scratch scratch;
+  char* path = scratch.Get();
+  if (path == nullptr) return -1;
   Ask ask;
   ask.op = PST_OP_NAME;
   ask.ns = slot->ns;
   ask.id = slot->id;
   ask.reply = path;
-  ask.reply_capacity = sizeof path;
+  ask.reply_capacity = PST_PATH_MAX;
   Answer answer;
-  if (PstAsk(ask, &answer) != 0 || answer.path_len >= sizeof path) return -1;
+  if (PstAsk(ask, &answer) != 0 || answer.path_len >= PST_PATH_MAX) return -1;
   for (uint32_t i = 0; i < view->mount_count; ++i) {
     if (view->mounts[i].ns == slot->ns)
       return static_cast<int>(PstFullPath(view, i, path, answer.path_len, to));
@@ -114,22 +100,11 @@ int NameOfSlot(uint32_t number, char* to) {
 // Turns the kernel's text for a link (NUL-terminated) into the program's name. Its length, or -1 to
 // leave it as it is.
 int Translate(const char* text, char* to) {
-  const char* rest;
-  const char* end;
-  if (FindComponent(text, PST_SHADOW_DIR, &rest) != nullptr) {
-    int err = 0;
-    const View* view = PstJoinedView(&err);
-    int mount = Number(rest, &end);
-    if (view == nullptr || mount < 0 || static_cast<uint32_t>(mount) >= view->mount_count) return -1;
-    const char* rel = *end == '/' ? end + 1 : end;
-    return static_cast<int>(
-        PstFullPath(view, static_cast<uint32_t>(mount), rel, static_cast<uint32_t>(strlen(rel)), to));
-  }
-  if (FindComponent(text, PST_OPEN_FILE_DIR, &rest) != nullptr) {
-    int slot = Number(rest, &end);
-    return slot < 0 ? -1 : NameOfSlot(static_cast<uint32_t>(slot), to);
-  }
-  return -1;
+  JobPath known = PstParseJobPath(text);
+  if (known.kind == JobPathKind::kFile) return NameOfSlot(known.number, to);
+  int err = 0;
+  const View* view = known.kind == JobPathKind::kDirectory ? PstJoinedView(&err) : nullptr;
+  return view != nullptr ? PstShadowedPath(view, known, to) : -1;
 }
 
 ssize_t Cut(const char* text, int len, char* buffer, size_t bytes) {
@@ -141,16 +116,20 @@ ssize_t Cut(const char* text, int len, char* buffer, size_t bytes) {
 // readlink of something under /proc or /dev/fd. -2: not one of ours, ask the kernel.
 PST_COLD ssize_t ReadProcLink(const char* path, char* buffer, size_t bytes) {
   int fd = -1;
-  char name[PST_PATH_MAX + PST_MOUNT_PATH_MAX];
   ProcLink link = ParseProc(path, &fd);
+  if (link == ProcLink::kNone) return -2;
+  Scratch scratch;
+  char* name = scratch.Get();
+  if (name == nullptr) return -2;
   int len = -1;
   if (link == ProcLink::kOwnFd) {
     len = NameOfFd(fd, name);
   } else if (link == ProcLink::kOwnCwd && g_cwd_matters) {
     len = PstCwdGet(name);
   } else if (link == ProcLink::kOther) {
-    char text[PST_PATH_MAX];
-    long n = Raw(SYS_readlinkat, AT_FDCWD, path, text, sizeof text - 1);
+    static_assert(2 * PST_PATH_MAX + PST_MOUNT_PATH_MAX <= kScratchBytes);
+    char* text = name + PST_PATH_MAX + PST_MOUNT_PATH_MAX;
+    long n = Raw(SYS_readlinkat, AT_FDCWD, path, text, PST_PATH_MAX - 1);
     if (n > 0) {
       text[n] = '\0';
       len = Translate(text, name);
@@ -235,7 +214,11 @@ bool IsDirectory(const char* path, size_t len) {
 
 // Resolves `path` component by component into `out` (PST_PATH_MAX bytes). 0 or a positive errno.
 int Resolve(const char* path, char* out) {
-  char rest[2 * PST_PATH_MAX], target[PST_PATH_MAX];
+  static_assert(3 * PST_PATH_MAX <= kScratchBytes);
+  Scratch scratch;
+  char* rest = scratch.Get();
+  if (rest == nullptr) return ENOMEM;
+  char* target = rest + 2 * PST_PATH_MAX;
   size_t out_len = 0;
   int links = 0;
   bool directory = true;
@@ -313,8 +296,9 @@ PST_EXPORT ssize_t readlinkat(int dirfd, const char* path, char* buffer, size_t 
 
 PST_EXPORT char* realpath(const char* path, char* resolved) {
   if (PST_LIKELY(!g_config.active) || path == nullptr) return real.realpath(path, resolved);
-  char out[PST_PATH_MAX];
-  int err = Resolve(path, out);
+  Scratch scratch;
+  char* out = scratch.Get();
+  int err = out != nullptr ? Resolve(path, out) : ENOMEM;
   if (err != 0) {
     PstFail(err);
     return nullptr;

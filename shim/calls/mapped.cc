@@ -30,14 +30,14 @@ struct iocb {
 namespace penstock {
 namespace {
 
-constexpr size_t kBounceBytes = 32 << 10;  // on the stack of a foreign thread
 constexpr size_t kSendMax = 0x7ffff000;    // the kernel's own limit for one call
 
 // Asks the sidecar to have a range soon. Nobody waits.
 void WillNeed(int fd, uint64_t offset, uint64_t bytes) {
   FdEntry entry;
-  char path[kFdPathBytes];
-  if (!PstFdSnapshot(fd, &entry) || entry.kind == kFdDirectory || offset >= entry.size) return;
+  Scratch scratch;
+  char* path = scratch.Get();
+  if (path == nullptr || !PstFdSnapshot(fd, &entry) || entry.kind == kFdDirectory || offset >= entry.size) return;
   int path_len = PstFdPathOrAsk(fd, entry, path);
   if (path_len < 0) return;
   Ask ask;
@@ -68,13 +68,15 @@ size_t WriteOut(int out, const char* bytes, size_t count) {
 // sendfile from a covered file: hot reads into a buffer, and a write. It saves a materialisation,
 // which costs more than the copy for the files that sendfile is mostly used on.
 PST_COLD ssize_t SendCovered(int out, int in, off_t* offset, size_t count) {
-  char buffer[kBounceBytes];
+  Scratch scratch;
+  char* buffer = scratch.Get();
+  if (buffer == nullptr) return PstFail(ENOMEM);
   FdEntry entry;
   size_t total = 0;
   if (count > kSendMax) count = kSendMax;
   if (offset != nullptr && *offset < 0) return PstFail(EINVAL);
   while (total < count) {
-    size_t want = count - total < sizeof buffer ? count - total : sizeof buffer;
+    size_t want = count - total < kScratchBytes ? count - total : kScratchBytes;
     bool native = !PstFdSnapshot(in, &entry) || entry.kind != kFdFile;
     ssize_t n = 0;
     if (!native) {
@@ -115,9 +117,14 @@ int FillToMap(const FdEntry& entry, const char* path, uint32_t path_len, size_t 
 // must be there (mremap asks for more). The number stays as it is.
 PST_COLD void* MapCovered(void* at, size_t bytes, int protection, int flags, int fd, off_t offset) {
   FdEntry entry;
-  char path[kFdPathBytes];
+  Scratch scratch;
+  char* path = scratch.Get();
   if (!PstFdSnapshot(fd, &entry) || entry.kind != kFdFile)
     return real.mmap(at, bytes, protection, flags, fd, offset);
+  if (path == nullptr) {
+    errno = ENOMEM;
+    return MAP_FAILED;
+  }
   int map_fd = -1, err = EACCES, len = 0;
   if ((entry.flags & O_PATH) != 0) {
     err = EBADF;

@@ -28,11 +28,10 @@ int ParentErrno(const Route& route) {
   if (route.rel_len == 0) return 0;
   uint32_t parent_len = route.rel_len;
   while (parent_len > 0 && route.rel[parent_len - 1] != '/') --parent_len;
-  char full[PST_PATH_MAX + PST_MOUNT_PATH_MAX];
-  uint32_t len =
-      PstFullPath(route.view, route.mount, route.rel, parent_len > 0 ? parent_len - 1 : 0, full);
-  if (len >= sizeof full) return ENAMETOOLONG;
-  full[len] = '\0';
+  Scratch scratch;
+  char* full = scratch.Get();
+  if (full == nullptr) return ENOMEM;
+  PstFullPath(route.view, route.mount, route.rel, parent_len > 0 ? parent_len - 1 : 0, full);
   PathBuffer buffer;
   Route parent;
   pst_attr attr;

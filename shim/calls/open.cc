@@ -31,20 +31,16 @@ PST_INLINE bool OpenCovered(int dirfd, const char* path, int flags, mode_t mode,
   int fd = PstOpenAt(dirfd, path, flags, mode, &handled);
   if (PST_LIKELY(!handled)) return false;
   *result = PST_LIKELY(fd >= 0) ? fd : Finish(fd);
-  if (PST_UNLIKELY(g_open_real) && fd >= 0 && MakeReal(fd) != 0) {
-    KeepErrno keep;
-    close(fd);
-    *result = -1;
-  }
   return true;
 }
 
 // One of our numbers by its link (/dev/fd/N, /proc/PID/fd/N): the kernel has found the reservation behind
 // it. Open what the number stands for, by name.
 PST_COLD int OpenByNumber(const char* path, int flags, mode_t mode) {
-  char name[PST_PATH_MAX];
+  Scratch scratch;
+  char* name = scratch.Get();
   bool handled = false;
-  if (!g_config.active || path[0] != '/' || realpath(path, name) == nullptr) return PstFail(ENXIO);
+  if (!g_config.active || name == nullptr || path[0] != '/' || realpath(path, name) == nullptr) return PstFail(ENXIO);
   int fd = PstOpenAt(AT_FDCWD, name, flags, mode, &handled);
   return handled ? Finish(fd) : PstFail(ENXIO);
 }
@@ -69,18 +65,19 @@ PST_COLD bool OpenLanded(int dirfd, const char* path, int flags, mode_t mode, in
   bool follow = (flags & O_NOFOLLOW) == 0 && (flags & (O_CREAT | O_EXCL)) != (O_CREAT | O_EXCL);
   if (!PstLands(dirfd, path, follow, &linked, &route)) return false;
   *result = Finish(route.cover == Cover::kError ? -route.err : PstOpenRoute(route, flags, mode));
-  if (g_open_real && *result >= 0 && MakeReal(*result) != 0) {
-    KeepErrno keep;
-    close(*result);
-    *result = -1;
-  }
   return true;
 }
 
 // Everything before the kernel's turn.
 PST_INLINE bool OpenOurs(int dirfd, const char* path, int flags, mode_t mode, int* result) {
-  if (OpenCovered(dirfd, path, flags, mode, result)) return true;
-  return PstMayLand() && OpenLanded(dirfd, path, flags, mode, result);
+  bool ours = OpenCovered(dirfd, path, flags, mode, result) ||
+              (PstMayLand() && OpenLanded(dirfd, path, flags, mode, result));
+  if (PST_UNLIKELY(ours && g_open_real) && *result >= 0 && MakeReal(*result) != 0) {
+    KeepErrno keep;
+    close(*result);
+    *result = -1;
+  }
+  return ours;
 }
 
 }  // namespace

@@ -18,7 +18,7 @@ constexpr int kKnownFlags = 0x1F;              // RWF_HIPRI .. RWF_APPEND
 // What reading such a number gives: 0 to go on, else the errno; *native: the kernel serves it.
 PST_INLINE int Readable(int fd, FdEntry* entry, bool* native) {
   *native = false;
-  if (PST_UNLIKELY((unsigned)fd >= g_fd_count || !PstFdHot(fd, entry))) {
+  if (PST_UNLIKELY(!PstFdHot(fd, entry))) {
     *native = !PstFdIsOwn(fd);
     return EBADF;
   }
@@ -30,6 +30,12 @@ PST_INLINE int Readable(int fd, FdEntry* entry, bool* native) {
 
 PST_COLD ssize_t Failed(ssize_t result) { return PstFail((int)-result); }
 
+// A dup2 put another file onto the number while the call worked on the one before. The kernel would have kept
+// that one until the end; here the call is made again, on the new one.
+PST_INLINE bool Replaced(int fd, const FdEntry& entry, ssize_t result) {
+  return PST_UNLIKELY(result == -EBADF) && PstFdChanged(fd, entry);
+}
+
 __attribute__((noinline)) ssize_t ReadCovered(int fd, void* buffer, size_t count) {
   FdEntry entry;
   bool native;
@@ -37,6 +43,7 @@ __attribute__((noinline)) ssize_t ReadCovered(int fd, void* buffer, size_t count
   if (PST_LIKELY(err == 0)) {
     if (PST_UNLIKELY((ssize_t)count < 0)) return PstFail(EINVAL);
     ssize_t got = PstRead(fd, entry, buffer, count, &native);
+    if (Replaced(fd, entry, got)) return read(fd, buffer, count);
     if (PST_LIKELY(!native)) return PST_LIKELY(got >= 0) ? got : Failed(got);
   }
   return native ? real.read(fd, buffer, count) : PstFail(err);
@@ -50,6 +57,7 @@ __attribute__((noinline)) ssize_t PreadCovered(int fd, void* buffer, size_t coun
   if (PST_LIKELY(err == 0)) {
     if (PST_UNLIKELY((ssize_t)count < 0)) return PstFail(EINVAL);
     ssize_t got = PstReadAt(fd, entry, buffer, count, (uint64_t)offset);
+    if (Replaced(fd, entry, got)) return pread(fd, buffer, count, offset);
     return PST_LIKELY(got >= 0) ? got : Failed(got);
   }
   return native ? real.pread(fd, buffer, count, offset) : PstFail(err);
@@ -100,6 +108,7 @@ PST_COLD ssize_t ReadvCovered(int fd, const struct iovec* iov, int count) {
   ssize_t got = PstReadVector(fd, entry, (size_t)total, &native, [&](uint64_t offset, size_t claimed) {
     return Scatter(fd, entry, iov, count, claimed, offset);
   });
+  if (Replaced(fd, entry, got)) return readv(fd, iov, count);
   if (native) return real.readv(fd, iov, count);
   return got >= 0 ? got : Failed(got);
 }
@@ -117,6 +126,7 @@ PST_COLD ssize_t PreadvCovered(int fd, const struct iovec* iov, int count, off_t
   ssize_t total = TotalOf(iov, count);
   if (total < 0) return PstFail(EINVAL);
   ssize_t got = Scatter(fd, entry, iov, count, (size_t)total, (uint64_t)offset);
+  if (Replaced(fd, entry, got)) return preadv(fd, iov, count, offset);
   return got >= 0 ? got : Failed(got);
 }
 
@@ -126,6 +136,7 @@ PST_COLD off_t SeekCovered(int fd, off_t offset, int whence) {
   int err = Readable(fd, &entry, &native);
   if (err == 0) {
     int64_t at = PstSeek(fd, entry, offset, whence, &native);
+    if (Replaced(fd, entry, at)) return lseek(fd, offset, whence);
     if (!native) return at >= 0 ? at : PstFail((int)-at);
   }
   // The shadow directory's own offset serves a directory's number.

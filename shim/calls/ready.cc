@@ -22,7 +22,7 @@ namespace {
 
 constexpr short kReady = POLLIN | POLLOUT | POLLRDNORM | POLLWRNORM;
 
-constexpr nfds_t kPollOnStack = 256;
+constexpr nfds_t kPollOnStack = 192;
 
 // Runs `call(fds, wait)` on a copy in which the covered entries are hidden from the kernel (a negative
 // number is skipped) and fills in their answers. `wait` is false if one of them is ready, so the call must
@@ -112,10 +112,15 @@ bool AnyCovered(const fd_set* set, int limit) {
   return false;
 }
 
-// As PollAround. A separate function for its 16 KiB of stack.
+// As PollAround.
 template <class Call>
 PST_COLD int SelectAround(int limit, fd_set* in, fd_set* out, fd_set* except, Call call) {
-  fd_mask taken_in[kSelectWords], taken_out[kSelectWords], taken_except[kSelectWords];
+  static_assert(2 * kSelectWords * sizeof(fd_mask) <= kScratchBytes);
+  Scratch scratch, more;
+  auto* taken_in = reinterpret_cast<fd_mask*>(scratch.Get());
+  auto* taken_except = reinterpret_cast<fd_mask*>(more.Get());
+  if (taken_in == nullptr || taken_except == nullptr) return PstFail(ENOMEM);
+  fd_mask* taken_out = taken_in + kSelectWords;
   int ready = TakeCovered(in, limit, taken_in) + TakeCovered(out, limit, taken_out);
   TakeCovered(except, limit, taken_except);  // a regular file has no exceptional state
   int result = call(ready == 0);

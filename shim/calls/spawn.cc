@@ -122,8 +122,9 @@ PST_EXPORT int posix_spawnp(pid_t* pid, const char* file, const posix_spawn_file
                             char* const* envp) {
   if (PST_LIKELY(!g_config.active))
     return real.posix_spawnp(pid, file, actions, attributes, argv, envp);
-  char path[2 * PST_PATH_MAX];
-  if (SearchLeads(file, path, sizeof path))
+  Scratch scratch;
+  char* path = scratch.Get();
+  if (path != nullptr && SearchLeads(file, path, kScratchBytes))
     return posix_spawn(pid, path, actions, attributes, argv, envp);
   return SpawnAround(file, argv, envp,
                      [=](const char* program, char* const* words, char* const* env) {
@@ -145,8 +146,9 @@ PST_EXPORT int pidfd_spawn(int* pidfd, const char* path, const posix_spawn_file_
 PST_EXPORT int pidfd_spawnp(int* pidfd, const char* file, const posix_spawn_file_actions_t* actions,
                             const posix_spawnattr_t* attributes, char* const* argv,
                             char* const* envp) {
-  char path[2 * PST_PATH_MAX];
-  if (SearchLeads(file, path, sizeof path))
+  Scratch scratch;
+  char* path = scratch.Get();
+  if (path != nullptr && SearchLeads(file, path, kScratchBytes))
     return pidfd_spawn(pidfd, path, actions, attributes, argv, envp);
   return SpawnAround(file, argv, envp,
                      [=](const char* program, char* const* words, char* const* env) {

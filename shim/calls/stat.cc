@@ -162,8 +162,9 @@ PST_COLD int AccessThroughLinks(int dirfd, const char* path, int mode, int resul
 PST_COLD Result StatByNumber(const char* path, struct stat* out) {
   if (!g_config.active || path == nullptr || path[0] != '/') return Result::kNotOurs;
   KeepErrno keep;
-  char name[PST_PATH_MAX];
-  return realpath(path, name) != nullptr && StatPath(AT_FDCWD, name, out) == Result::kDone ? Result::kDone
+  Scratch scratch;
+  char* name = scratch.Get();
+  return name != nullptr && realpath(path, name) != nullptr && StatPath(AT_FDCWD, name, out) == Result::kDone ? Result::kDone
                                                                                             : Result::kNotOurs;
 }
 

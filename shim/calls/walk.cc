@@ -48,7 +48,9 @@ class TreeWalk {
   int Run(const char* path) {
     size_t len = strlen(path);
     if (len == 0) return PstFail(ENOENT);
-    if (len >= sizeof path_) return PstFail(ENAMETOOLONG);
+    if (len >= PST_PATH_MAX) return PstFail(ENAMETOOLONG);
+    path_ = scratch_.Get();
+    if (path_ == nullptr) return PstFail(ENOMEM);
     memcpy(path_, path, len + 1);
     while (len > 1 && path_[len - 1] == '/') path_[--len] = '\0';
     char* slash = strrchr(path_, '/');
@@ -129,7 +131,7 @@ class TreeWalk {
       const char* name = entry->d_name;
       if (strcmp(name, ".") == 0 || strcmp(name, "..") == 0) continue;
       size_t name_len = strlen(name), at = len;
-      if (len + name_len + 2 > sizeof path_) return PstFail(ENAMETOOLONG);
+      if (len + name_len + 2 > PST_PATH_MAX) return PstFail(ENAMETOOLONG);
       if (path_[at - 1] != '/') path_[at++] = '/';
       memcpy(path_ + at, name, name_len + 1);
       struct stat st;
@@ -148,8 +150,14 @@ class TreeWalk {
   int base_ = 0;
   dev_t device_ = 0;
   const Parent* parents_ = nullptr;
-  char path_[PST_PATH_MAX];
+  Scratch scratch_;
+  char* path_ = nullptr;
 };
+
+// Not inlined: the walk holds a path, and most walks are libc's.
+PST_COLD int WalkTree(const char* path, Visit visit, VisitMore more, int flags) {
+  return TreeWalk(visit, more, flags).Run(path);
+}
 
 }  // namespace
 }  // namespace penstock
@@ -179,14 +187,14 @@ PST_EXPORT int glob(const char* pattern, int flags, int (*on_error)(const char*,
 
 PST_EXPORT int ftw(const char* path, Visit visit, int fds) {
   if (!MayMeet(path)) return real.ftw(path, visit, fds);
-  return TreeWalk(visit, nullptr, 0).Run(path);
+  return WalkTree(path, visit, nullptr, 0);
 }
 
 PST_EXPORT int nftw(const char* path, VisitMore visit, int fds, int flags) {
   // FTW_CHDIR is libc's: it works on the kernel's directories, which a mount's are not.
   if (!MayMeet(path)) return real.nftw(path, visit, fds, flags);
   if ((flags & FTW_CHDIR) != 0) return PstFail(ENOTSUP);
-  return TreeWalk(nullptr, visit, flags).Run(path);
+  return WalkTree(path, nullptr, visit, flags);
 }
 
 PST_EXPORT ssize_t getdirentries(int fd, char* buffer, size_t bytes, off_t* base) {

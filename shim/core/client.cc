@@ -11,13 +11,37 @@
 #include "shim/core/join.h"
 #include "shim/core/own_fd.h"
 #include "shim/core/own_place.h"
+#include "shim/core/path.h"
 #include "shim/core/raw.h"
+#include "shim/core/scratch.h"
 #include "shim/core/time.h"
 
 namespace penstock {
 
 __thread uint32_t t_line;
-uint32_t g_next_line;
+
+void PstChooseLine() {
+  // A thread ends without telling us: its line is free when its id is no thread of ours any more. A few are
+  // looked at; where all are alive, lines are shared.
+  constexpr uint32_t kLooks = 16;
+  auto self = (int32_t)Raw(SYS_gettid);
+  auto process = Raw(SYS_getpid);
+  uint32_t looks = 0;
+  for (uint32_t i = 0; i < PST_COUNTER_LINES; ++i) {
+    uint32_t line = ((uint32_t)self + i) % PST_COUNTER_LINES;
+    int32_t* place = &g_client.line_owner[line];
+    int32_t owner = __atomic_load_n(place, __ATOMIC_RELAXED);
+    if (owner != 0 && owner != self) {
+      if (looks == kLooks) continue;
+      ++looks;
+      if (Raw(SYS_tgkill, process, owner, 0) != -ESRCH) continue;
+    }
+    if (!__atomic_compare_exchange_n(place, &owner, self, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED)) continue;
+    t_line = 1 + line;
+    return;
+  }
+  t_line = 1 + (uint32_t)self % PST_COUNTER_LINES;
+}
 
 namespace {
 
@@ -250,21 +274,32 @@ int PstTicketFd(uint64_t ticket) {
 
 namespace {
 
-// The shadow directory that `fd` is, by our own path: PST_SHADOW_DIR/<mount>/<path>.
+// `value` in decimal at `to`; where it ended.
+char* PutDecimal(uint64_t value, char* to) {
+  char digits[20];
+  int n = 0;
+  do digits[n++] = (char)('0' + value % 10);
+  while ((value /= 10) != 0);
+  while (n > 0) *to++ = digits[--n];
+  return to;
+}
+
+// The shadow directory that `fd` is, by our own path (job_path.h).
 int DirectoryByOwnPlace(int fd, const Ask& ask) {
-  char tail[PST_PATH_MAX] = PST_SHADOW_DIR "/";
-  char digits[12];
-  size_t at = sizeof PST_SHADOW_DIR, n = 0;
-  uint32_t mount = ask.ns & PST_NS_INDEX_MASK;
-  do digits[n++] = (char)('0' + mount % 10);
-  while ((mount /= 10) != 0);
-  if (at + n + 1 + ask.path_len >= sizeof tail) return fd;
-  while (n > 0) tail[at++] = digits[--n];
-  if (ask.path_len > 0) {
-    tail[at++] = '/';
-    memcpy(tail + at, ask.path, ask.path_len);
+  Scratch scratch;
+  char* tail = scratch.Get();
+  if (tail == nullptr || ask.path_len >= PST_PATH_MAX) return fd;
+  memcpy(tail, PST_SHADOW_DIR "/", sizeof PST_SHADOW_DIR);
+  char* at = PutDecimal(ask.ns & PST_NS_INDEX_MASK, tail + sizeof PST_SHADOW_DIR);
+  if (ask.offset > 0) {
+    *at++ = PST_SHADOW_ABOVE;
+    at = PutDecimal(ask.offset, at);
+  } else if (ask.path_len > 0) {
+    *at++ = '/';
+    memcpy(at, ask.path, ask.path_len);
+    at += ask.path_len;
   }
-  tail[at + ask.path_len] = 0;
+  *at = 0;
   return PstByOwnPlace(fd, tail, O_RDONLY);
 }
 

@@ -88,16 +88,25 @@ struct alignas(4096) ClientPage {
     int32_t fd;
     uint32_t reserved;
   } warm[8];
+  int32_t line_owner[PST_COUNTER_LINES];  // thread ids: whose counter line it is, 0 nobody's yet
 };
+static_assert(sizeof(ClientPage) == 4096 && PST_COUNTER_LINES == 64);
 extern ClientPage g_client;
 extern __thread uint32_t t_line;       // 1 + line, 0 not chosen yet
-extern uint32_t g_next_line;
+
+// Chooses a line that no living thread has, as long as there is one.
+PST_COLD void PstChooseLine();
+
+// This thread's line.
+PST_INLINE uint32_t PstCounterLine() {
+  if (PST_UNLIKELY(t_line == 0)) PstChooseLine();
+  return (t_line - 1) % PST_COUNTER_LINES;
+}
 
 PST_INLINE pst_counters* PstCounters() {
   pst_session* session = __atomic_load_n(&g_client.session, __ATOMIC_RELAXED);
   if (PST_UNLIKELY(session == nullptr)) return nullptr;
-  if (PST_UNLIKELY(t_line == 0)) t_line = 1 + __atomic_fetch_add(&g_next_line, 1, __ATOMIC_RELAXED);
-  return &session->counters[(t_line - 1) % PST_COUNTER_LINES];
+  return &session->counters[PstCounterLine()];
 }
 
 // Adds to one counter. Plain stores: where more than 64 threads live some share a line, and a count may be

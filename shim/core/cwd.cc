@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "shim/core/job_path.h"
 #include "shim/core/path.h"
 #include "shim/core/raw.h"
 #include "shim/core/scratch.h"
@@ -27,8 +28,7 @@ constexpr uint32_t kCwds = 16;
 Cwd g_cwds[kCwds];
 uint32_t g_cwd;  // index + 1 of the one in force; 0: not covered
 
-constexpr char kShadow[] = "/.penstock-dir/";
-static_assert(sizeof(PST_SHADOW_DIR) + 2 == sizeof(kShadow));
+static_assert(PST_PATH_MAX + PST_MOUNT_PATH_MAX <= kScratchBytes);
 
 // Shows `path` as the covered working directory.
 void Store(const char* path, uint32_t len) {
@@ -57,71 +57,62 @@ int KernelCwd(char* to) {
   return n > 1 && to[0] == '/' ? (int)n - 1 : -ENOENT;  // "(unreachable)..." is no place of ours
 }
 
-// <job folder>/.penstock-dir/<mount>/<path>: the mount and where <path> begins, null if it is none.
-const char* ShadowOf(const char* path, uint32_t len, uint32_t* mount) {
-  const char* at = (const char*)memmem(path, len, kShadow, sizeof kShadow - 1);
-  if (at == nullptr) return nullptr;
-  at += sizeof kShadow - 1;
-  *mount = 0;
-  if (*at < '0' || *at > '9') return nullptr;
-  for (; *at >= '0' && *at <= '9'; ++at) *mount = *mount * 10 + (uint32_t)(*at - '0');
-  if (*at != 0 && *at != '/') return nullptr;
-  return *at == '/' ? at + 1 : at;
-}
-
 // A shadow directory that this program was started in.
-bool FromShadow(const char* path, uint32_t len) {
-  uint32_t mount;
-  const char* rel = ShadowOf(path, len, &mount);
-  if (rel == nullptr) return false;
+bool FromShadow(const char* path) {
+  JobPath shadow = PstParseJobPath(path);
+  if (shadow.kind != JobPathKind::kDirectory) return false;
   int err;
   const View* view = PstJoinedView(&err);
-  if (view == nullptr || mount >= view->mount_count) return false;
-  PstCwdSet(true, mount, rel, (uint32_t)strlen(rel));
+  Scratch scratch;
+  char* name = scratch.Get();
+  int len = view != nullptr && name != nullptr ? PstShadowedPath(view, shadow, name) : -1;
+  if (len < 0 || len >= (int)PST_PATH_MAX) return false;
+  Store(name, (uint32_t)len);
   return true;
 }
 
 // What the kernel says, in the program's terms: another thread may just be changing into a mount.
 PST_COLD int AskedCwd(char* to) {
   int len = KernelCwd(to);
-  uint32_t mount;
-  const char* rel = len > 0 && g_cwd_matters ? ShadowOf(to, (uint32_t)len, &mount) : nullptr;
-  const View* view = rel != nullptr ? PstView() : nullptr;
-  if (view == nullptr || mount >= view->mount_count) return len;
+  const View* view = len > 0 && g_cwd_matters ? PstView() : nullptr;
+  JobPath shadow = view != nullptr ? PstParseJobPath(to) : JobPath{};
+  if (shadow.kind != JobPathKind::kDirectory) return len;
   Scratch scratch;
   char* path = scratch.Get();
   if (path == nullptr) return -ENOMEM;
-  static_assert(PST_PATH_MAX + PST_MOUNT_PATH_MAX <= kScratchBytes);
-  uint32_t full = PstFullPath(view, mount, rel, (uint32_t)strlen(rel), path);
-  if (full >= PST_PATH_MAX) return -ENAMETOOLONG;
-  memcpy(to, path, full);
-  to[full] = 0;
-  return (int)full;
+  int full = PstShadowedPath(view, shadow, path);
+  if (full < 0) return len;
+  if (full >= (int)PST_PATH_MAX) return -ENAMETOOLONG;
+  memcpy(to, path, (size_t)full + 1);
+  return full;
 }
 
 }  // namespace
 
-void PstCwdSet(bool covered, uint32_t mount, const char* rel, uint32_t rel_len) {
+void PstCwdSet(uint32_t mount, const char* rel, uint32_t rel_len) {
   const View* view = PstView();
-  if (!covered || view == nullptr || mount >= view->mount_count) {
+  Scratch scratch;
+  char* path = scratch.Get();
+  if (view == nullptr || path == nullptr || mount >= view->mount_count || rel_len >= PST_PATH_MAX) {
     PstCwdUnknown();
     return;
   }
-  char path[PST_PATH_MAX + PST_MOUNT_PATH_MAX];
-  if (rel_len >= PST_PATH_MAX) return;
-  uint32_t len = PstFullPath(view, mount, rel, rel_len, path);
+  PstCwdSetPath(path, PstFullPath(view, mount, rel, rel_len, path));
+}
+
+void PstCwdSetPath(const char* path, uint32_t len) {
   Store(path, len);
   __atomic_store_n(&g_cwd_matters, true, __ATOMIC_RELEASE);
 }
 
 void PstCwdUnknown() {
-  char path[PST_PATH_MAX];
+  Scratch scratch;
+  char* path = scratch.Get();
   __atomic_store_n(&g_cwd, 0u, __ATOMIC_RELEASE);
-  int len = KernelCwd(path);
+  int len = path != nullptr ? KernelCwd(path) : -ENOMEM;
   // Ordinary unless it lies above a mount, or the prefix itself exists on disk and is stood in.
-  bool matters = len < 0 || PstIsAncestor(path, (uint32_t)len) || len == 1;
-  if (!matters) matters = strstr(path, kShadow) != nullptr && FromShadow(path, (uint32_t)len);
-  if (!matters) matters = PstIsCovered(path, (uint32_t)len);
+  bool matters = len < 0 || len == 1 || PstIsAncestor(path, (uint32_t)len) || FromShadow(path) ||
+                 PstIsCovered(path, (uint32_t)len);
   __atomic_store_n(&g_cwd_matters, matters, __ATOMIC_RELEASE);
 }
 

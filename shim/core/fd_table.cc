@@ -8,27 +8,23 @@
 
 #include "shim/core/client.h"
 #include "shim/core/raw.h"
+#include "shim/core/signals.h"
 #include "shim/core/slots.h"
 #include "shim/core/time.h"
 
 namespace penstock {
 
 alignas(64) uint8_t g_fd_kind[kMaxFds];
-FdEntry* g_fd_entries;
-uint32_t g_fd_count;
+FdChunk* g_fd_chunks[kMaxFds / kFdChunk];
 uint32_t g_fd_high;
 
 namespace {
 
-char* g_fd_paths;
+// Where the path of a number that has an entry lies.
+char* PathArea(int fd) { return g_fd_chunks[(unsigned)fd / kFdChunk]->paths[(unsigned)fd % kFdChunk]; }
 
-char* PathArea(int fd) { return g_fd_paths + (uint64_t)(unsigned)fd * kFdPathBytes; }
-
-void* Reserve(uint64_t bytes) {
-  long at = Raw(SYS_mmap, nullptr, bytes, PROT_READ | PROT_WRITE,
-                MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-  return at < 0 && at > -4096 ? nullptr : (void*)at;
-}
+// The entry of a number that may be anything.
+FdEntry* AnyEntry(int fd) { return (unsigned)fd < kMaxFds ? PstFdEntryOf(fd) : nullptr; }
 
 // Writers of one entry are rare and never wait for each other for long: an entry is written by the thread
 // that was just given the number, and cleared by one that closes it.
@@ -77,27 +73,19 @@ void RaiseHigh(int fd) {
 
 }  // namespace
 
-bool PstFdTableInit() {
-  struct rlimit limit = {kMaxFds, kMaxFds};
-  Raw(SYS_prlimit64, 0, RLIMIT_NOFILE, nullptr, &limit);
-  uint64_t count = limit.rlim_max < kMaxFds ? limit.rlim_max : kMaxFds;
-  if (count < 1024) count = 1024;
-  // Address space only; a page is used for each number that was ever covered. Less where ulimit -v bites.
-  for (; count >= 256; count /= 4) {
-    void* entries = Reserve(count * sizeof(FdEntry));
-    if (entries == nullptr) continue;
-    void* paths = Reserve(count * kFdPathBytes);
-    if (paths == nullptr) {
-      Raw(SYS_munmap, entries, count * sizeof(FdEntry));
-      continue;
-    }
-    Raw(SYS_madvise, paths, count * kFdPathBytes, MADV_DONTDUMP);
-    g_fd_paths = (char*)paths;
-    g_fd_entries = (FdEntry*)entries;
-    g_fd_count = (uint32_t)count;
-    return true;
-  }
-  return false;
+bool PstFdRoom(int fd) {
+  if ((unsigned)fd >= kMaxFds) return false;
+  FdChunk** place = &g_fd_chunks[(unsigned)fd / kFdChunk];
+  if (PST_LIKELY(__atomic_load_n(place, __ATOMIC_ACQUIRE) != nullptr)) return true;
+  long at = Raw(SYS_mmap, nullptr, sizeof(FdChunk), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
+                -1, 0);
+  if (at < 0 && at > -4096) return false;
+  auto* chunk = (FdChunk*)at;
+  Raw(SYS_madvise, chunk, sizeof *chunk, MADV_DONTDUMP);
+  FdChunk* first = nullptr;
+  if (!__atomic_compare_exchange_n(place, &first, chunk, false, __ATOMIC_RELEASE, __ATOMIC_ACQUIRE))
+    Raw(SYS_munmap, chunk, sizeof *chunk);
+  return true;
 }
 
 uint32_t PstForkEpoch() { return __atomic_load_n(&g_client.epoch, __ATOMIC_RELAXED); }
@@ -117,8 +105,8 @@ bool PstFdAwait(int fd, int64_t* deadline_ns) {
 }
 
 bool PstFdSnapshot(int fd, FdEntry* out) {
-  if ((unsigned)fd >= g_fd_count || PstFdKindOf(fd) == kFdNone) return false;
-  const auto* words = (const uint64_t*)(const void*)&g_fd_entries[fd];
+  const auto* words = (const uint64_t*)(const void*)AnyEntry(fd);
+  if (words == nullptr || PstFdKindOf(fd) == kFdNone) return false;
   auto* to = (uint64_t*)(void*)out;
   int64_t deadline_ns = 0;
   for (int spin = 0; spin < 64 || PstFdAwait(fd, &deadline_ns); ++spin) {
@@ -133,20 +121,21 @@ bool PstFdSnapshot(int fd, FdEntry* out) {
 }
 
 int PstFdPath(int fd, const FdEntry& entry, char* to) {
-  if ((unsigned)fd >= g_fd_count || entry.path_len >= kFdPathBytes) return -1;
+  const FdEntry* now = AnyEntry(fd);
+  if (now == nullptr || entry.path_len >= kFdPathBytes) return -1;
   memcpy(to, PathArea(fd), entry.path_len);
   to[entry.path_len] = 0;
   __atomic_thread_fence(__ATOMIC_ACQUIRE);
-  if (__atomic_load_n(&g_fd_entries[fd].seq, __ATOMIC_RELAXED) != entry.seq) return -1;
+  if (__atomic_load_n(&now->seq, __ATOMIC_RELAXED) != entry.seq) return -1;
   return (int)entry.path_len;
 }
 
 void PstFdSet(int fd, const FdEntry& entry, const char* path, uint32_t path_len) {
-  if ((unsigned)fd >= g_fd_count) return;
+  FdEntry* target = AnyEntry(fd);
+  if (PST_UNLIKELY(target == nullptr)) return;
   FdEntry stored = entry;
   stored.path_len = path_len;
   if (PST_UNLIKELY(g_fd_kind[fd] != kFdNone)) PstFdForgetSlow(fd);
-  FdEntry* target = &g_fd_entries[fd];
   uint32_t seq = BeginWrite(target);
   StoreFields(target, stored);
   memcpy(PathArea(fd), path, path_len);
@@ -156,8 +145,8 @@ void PstFdSet(int fd, const FdEntry& entry, const char* path, uint32_t path_len)
 }
 
 void PstFdRefine(int fd, const FdEntry& entry, const char* path, uint32_t path_len) {
-  if ((unsigned)fd >= g_fd_count || path_len >= kFdPathBytes) return;
-  FdEntry* target = &g_fd_entries[fd];
+  FdEntry* target = AnyEntry(fd);
+  if (target == nullptr || path_len >= kFdPathBytes) return;
   uint32_t seq = BeginWrite(target);
   if (seq == entry.seq) {
     FdEntry stored = entry;
@@ -172,8 +161,8 @@ void PstFdRefine(int fd, const FdEntry& entry, const char* path, uint32_t path_l
 
 FdDropped PstFdDrop(int fd) {
   FdDropped dropped = {kFdNone, kNoWarm, PST_NO_SLOT, 0, 0};
-  if ((unsigned)fd >= g_fd_count || PstFdKindOf(fd) == kFdNone) return dropped;
-  FdEntry* entry = &g_fd_entries[fd];
+  FdEntry* entry = AnyEntry(fd);
+  if (entry == nullptr || PstFdKindOf(fd) == kFdNone) return dropped;
   uint32_t seq = BeginWrite(entry);
   if (entry->kind != kFdNone && g_fd_kind[fd] != kFdNone) {
     dropped = {entry->kind, entry->warm, entry->slot, entry->generation, entry->epoch};
@@ -186,15 +175,6 @@ FdDropped PstFdDrop(int fd) {
 
 void PstFdDropped(const FdDropped& dropped) {
   if (dropped.slot != PST_NO_SLOT) PstSlotClosed(dropped);
-}
-
-void PstFdRestore(int fd, const FdEntry& entry, const FdDropped& dropped) {
-  if (dropped.kind == kFdNone || (unsigned)fd >= g_fd_count) return;
-  FdEntry* target = &g_fd_entries[fd];
-  uint32_t seq = BeginWrite(target);
-  StoreFields(target, entry);  // the path's bytes are still there
-  EndWrite(target, seq);
-  __atomic_store_n(&g_fd_kind[fd], entry.kind, __ATOMIC_RELEASE);
 }
 
 void PstFdForgetSlow(int fd) {
@@ -211,7 +191,12 @@ void PstFdForgetSlow(int fd) {
 int PstFdBecomeReal(int fd, const FdEntry& entry, int real) {
   long flags = Raw(SYS_fcntl, fd, F_GETFD);
   int cloexec = flags > 0 && (flags & FD_CLOEXEC) != 0 ? O_CLOEXEC : 0;
-  FdEntry* target = &g_fd_entries[fd];
+  FdEntry* target = AnyEntry(fd);
+  if (target == nullptr) {
+    Raw(SYS_close, real);
+    return EBADF;
+  }
+  uint64_t signals = PstBlockSignals();
   uint32_t seq = BeginWrite(target);
   long done = -EAGAIN;
   if (seq == entry.seq && target->kind == kFdFile) {
@@ -222,22 +207,141 @@ int PstFdBecomeReal(int fd, const FdEntry& entry, int real) {
     }
   }
   EndWrite(target, seq);
+  PstRestoreSignals(signals);
   Raw(SYS_close, real);
   return done < 0 ? (int)-done : 0;
 }
 
-void PstFdDup(int from, const FdEntry& entry, int to) {
-  if ((unsigned)to >= g_fd_count) return;
-  FdEntry copy = entry;
-  if (entry.slot != PST_NO_SLOT && !PstSlotTryRef(entry.slot)) {
-    // Closed while it was duplicated: the number stands for a file whose slot is gone. Reads by position still
-    // work; what needs the offset gives EBADF.
-    copy.slot = PST_NO_SLOT;
+bool PstFdTakeSource(int from, FdSource* source) {
+  constexpr int kTries = 100;
+  source->ours = false;
+  for (int tries = 0;; ++tries) {
+    FdKind kind = PstFdKindOf(from);
+    if (PST_LIKELY(kind == kFdNone || kind == kFdOwn) || !PstFdSnapshot(from, &source->entry)) return false;
+    source->ours = true;
+    if (source->entry.slot == PST_NO_SLOT || PstSlotTryRef(source->entry.slot)) return true;
+    // Closed meanwhile: the next look says so.
+    if (tries == kTries) {
+      source->entry.slot = PST_NO_SLOT;
+      return true;
+    }
   }
-  char path[kFdPathBytes];
-  int len = PstFdPath(from, entry, path);
-  // Without its path a number still reads; a question names the key alone.
-  PstFdSet(to, copy, path, len > 0 ? (uint32_t)len : 0);
+}
+
+void PstFdGiveBack(const FdSource& source) {
+  const FdEntry& entry = source.entry;
+  PstFdDropped({entry.kind, entry.warm, entry.slot, entry.generation, entry.epoch});
+}
+
+bool PstFdDuplicated(int from, const FdSource& source, int to, int* err) {
+  *err = 0;
+  if (!PstFdRoom(to)) {
+    *err = EMFILE;
+  } else {
+    // The path's bytes go from table to table, and count only if the source is the same afterwards: then the
+    // kernel, too, duplicated what the entry says.
+    FdEntry* target = AnyEntry(to);
+    FdEntry stored = source.entry;
+    if (PST_UNLIKELY(g_fd_kind[to] != kFdNone)) PstFdForgetSlow(to);
+    uint32_t seq = BeginWrite(target);
+    StoreFields(target, stored);
+    memcpy(PathArea(to), PathArea(from), stored.path_len < kFdPathBytes ? stored.path_len : 0);
+    __atomic_thread_fence(__ATOMIC_ACQUIRE);
+    if (PstFdChanged(from, source.entry)) {
+      *err = EAGAIN;
+      __atomic_store_n(&target->kind, (uint8_t)kFdNone, __ATOMIC_RELAXED);
+    }
+    EndWrite(target, seq);
+    if (PST_LIKELY(*err == 0)) {
+      RaiseHigh(to);
+      __atomic_store_n(&g_fd_kind[to], stored.kind, __ATOMIC_RELEASE);
+      return true;
+    }
+  }
+  Raw(SYS_close, to);
+  PstFdGiveBack(source);
+  return false;
+}
+
+namespace {
+
+bool OfOurs(int fd) {
+  FdKind kind = PstFdKindOf(fd);
+  return kind != kFdNone && kind != kFdOwn;
+}
+
+// A covered file onto a number that can have no entry: the kernel refuses it, or we have to.
+int NoRoomErrno(int to) {
+  struct rlimit limit = {0, 0};
+  Raw(SYS_prlimit64, 0, RLIMIT_NOFILE, nullptr, &limit);
+  return to >= 0 && (uint64_t)to < limit.rlim_cur ? EMFILE : 0;
+}
+
+}  // namespace
+
+bool PstFdHoldBoth(int from, int to, FdReplacing* held, int* err) {
+  bool ours = OfOurs(from);
+  *err = 0;
+  if (!ours && !OfOurs(to)) return false;
+  if (!PstFdRoom(to)) {
+    *err = NoRoomErrno(to);
+    return false;
+  }
+  held->from = from;
+  held->to = to;
+  held->source = ours ? AnyEntry(from) : nullptr;
+  held->target = AnyEntry(to);
+  held->referenced = false;
+  held->signals = PstBlockSignals();
+  // The lower number first: two dup2 in opposite directions must not wait for each other.
+  if (ours && from < to) held->source_seq = BeginWrite(held->source);
+  held->target_seq = BeginWrite(held->target);
+  if (ours && from > to) held->source_seq = BeginWrite(held->source);
+  if (ours && held->source->kind == kFdNone) {  // closed meanwhile
+    EndWrite(held->source, held->source_seq);
+    held->source = nullptr;
+  }
+  held->kind_before = g_fd_kind[to];
+  if (held->source == nullptr && held->kind_before == kFdNone) {
+    EndWrite(held->target, held->target_seq);
+    PstRestoreSignals(held->signals);
+    return false;
+  }
+  if (held->source != nullptr) {
+    held->referenced = held->source->slot != PST_NO_SLOT && PstSlotTryRef(held->source->slot);
+    // Who reads the target from now on waits for the outcome.
+    if (held->kind_before == kFdNone) __atomic_store_n(&g_fd_kind[to], held->source->kind, __ATOMIC_RELEASE);
+  }
+  return true;
+}
+
+void PstFdReplaced(const FdReplacing& held, bool done) {
+  FdEntry* target = held.target;
+  FdDropped over = {kFdNone, kNoWarm, PST_NO_SLOT, 0, 0};
+  if (done && held.kind_before != kFdNone && target->kind != kFdNone)
+    over = {target->kind, target->warm, target->slot, target->generation, target->epoch};
+  if (!done) {
+    if (held.referenced) {
+      const FdEntry& entry = *held.source;
+      over = {entry.kind, entry.warm, entry.slot, entry.generation, entry.epoch};
+    }
+    __atomic_store_n(&g_fd_kind[held.to], held.kind_before, __ATOMIC_RELEASE);
+  } else if (held.source == nullptr) {
+    __atomic_store_n(&target->kind, (uint8_t)kFdNone, __ATOMIC_RELAXED);
+    __atomic_store_n(&g_fd_kind[held.to], (uint8_t)kFdNone, __ATOMIC_RELEASE);
+  } else {
+    FdEntry stored;
+    memcpy(&stored, held.source, sizeof stored);
+    if (!held.referenced) stored.slot = PST_NO_SLOT;
+    StoreFields(target, stored);
+    memcpy(PathArea(held.to), PathArea(held.from), stored.path_len < kFdPathBytes ? stored.path_len : 0);
+    RaiseHigh(held.to);
+    __atomic_store_n(&g_fd_kind[held.to], stored.kind, __ATOMIC_RELEASE);
+  }
+  EndWrite(target, held.target_seq);
+  if (held.source != nullptr) EndWrite(held.source, held.source_seq);
+  PstRestoreSignals(held.signals);
+  PstFdDropped(over);
 }
 
 int PstFdNext(unsigned first, unsigned last) {

@@ -1,7 +1,8 @@
 // The fd table: what each descriptor number of this process means to us.
 //
-// One byte a number (g_fd_kind, 0 = not ours) decides on the hot path; entries lie in reserved memory
-// and are read as consistent snapshots.
+// One byte a number (g_fd_kind, 0 = not ours) decides on the hot path. Entries and paths lie in chunks of
+// kFdChunk numbers that are mapped when the first of them is covered (g_fd_chunks finds them); a chunk is
+// never given back. Entries are read as consistent snapshots.
 //
 // The one rule (a stale entry is the only way to return wrong data):
 //   Everything that closes or replaces a number calls PstFdDrop BEFORE the kernel call, so that another
@@ -9,13 +10,18 @@
 //   the kernel calls PstFdForget on it (a close may have gone around us).
 //
 // Slots: an entry of kind file owns one reference to its open-file slot (counted per process, dup adds
-// one). The last PstFdDrop hands the slot back after the kernel close: see FdDropped.
+// one, before the kernel's dup). The last PstFdDrop hands the slot back after the kernel close: see FdDropped.
+//
+// dup2 and dup3 hold both entries while the kernel works, so that who reads the target meanwhile waits, and
+// finds the file before or the one after, as in the kernel. Only a reader that looked at an uncovered target
+// before, and makes its call after, meets the reservation (EBADF): between the two lie a few instructions.
 //
 // A vfork child would share this table with its parent: the vfork hook forks instead.
 //
 // Thread safety: all functions from any thread and from signal handlers; no lock, no allocation.
 #pragma once
 
+#include <errno.h>
 #include <stdint.h>
 
 #include "shim/abi/key.h"
@@ -24,7 +30,8 @@
 
 namespace penstock {
 
-inline constexpr uint32_t kMaxFds = 1u << 20;
+inline constexpr uint32_t kMaxFds = 1u << 20;  // numbers beyond are never covered: their calls fail with EMFILE
+inline constexpr uint32_t kFdChunk = 64;       // numbers a chunk: 264 KiB of address space
 inline constexpr uint32_t kFdPathBytes = PST_PATH_MAX;
 inline constexpr uint8_t kNoWarm = 0xFF;
 
@@ -57,19 +64,28 @@ struct alignas(64) FdEntry {
   uint64_t ino;
   uint32_t mode;         // permission bits
   uint32_t nlink;
-  uint32_t next_range;   // where a sequential reader is expected next
-  uint32_t reserved0;
-  uint64_t reserved[3];
+  uint64_t reserved[4];
 };
 static_assert(sizeof(FdEntry) == 128);
 
+struct FdChunk {
+  FdEntry entries[kFdChunk];
+  char paths[kFdChunk][kFdPathBytes];
+};
+
 extern uint8_t g_fd_kind[kMaxFds];
-extern FdEntry* g_fd_entries;     // null while the library is transparent
-extern uint32_t g_fd_count;       // numbers that have an entry: [0, g_fd_count)
+extern FdChunk* g_fd_chunks[kMaxFds / kFdChunk];
 extern uint32_t g_fd_high;        // no number of ours was ever >= this
 
-// Reserves the memory. Once, by the constructor; false if there is no address space.
-bool PstFdTableInit();
+// The entry of a number, or null if it never had one. `fd` must be in [0, kMaxFds).
+PST_INLINE FdEntry* PstFdEntryOf(int fd) {
+  FdChunk* chunk = __atomic_load_n(&g_fd_chunks[(unsigned)fd / kFdChunk], __ATOMIC_ACQUIRE);
+  return PST_LIKELY(chunk != nullptr) ? &chunk->entries[(unsigned)fd % kFdChunk] : nullptr;
+}
+
+// Makes sure that a number can have an entry. False: it lies beyond the table, or there is no memory; the
+// caller then closes it and fails with EMFILE, since a covered number without an entry would be the kernel's.
+bool PstFdRoom(int fd);
 
 // Grows at every fork and exec of this process; 0 in a forked child that has not joined yet. An entry
 // whose epoch is another one may be held by another process.
@@ -91,7 +107,8 @@ PST_COLD bool PstFdAwait(int fd, int64_t* deadline_ns);
 // number is not ours any more. Hot.
 PST_INLINE bool PstFdHot(int fd, FdEntry* out) {
   using Word = uint64_t __attribute__((may_alias));
-  const auto* words = (const Word*)(const void*)&g_fd_entries[fd];
+  const auto* words = (const Word*)(const void*)PstFdEntryOf(fd);
+  if (PST_UNLIKELY(words == nullptr)) return false;
   uint64_t line[8];
   int64_t deadline_ns = 0;
   for (int spin = 0; PST_LIKELY(spin < 64) || PstFdAwait(fd, &deadline_ns); ++spin) {
@@ -108,6 +125,12 @@ PST_INLINE bool PstFdHot(int fd, FdEntry* out) {
   return false;
 }
 
+// Has the number become another file (or been closed) since `entry` was read?
+PST_INLINE bool PstFdChanged(int fd, const FdEntry& entry) {
+  const FdEntry* now = PstFdEntryOf(fd);
+  return now == nullptr || __atomic_load_n(&now->seq, __ATOMIC_ACQUIRE) != entry.seq;
+}
+
 // A consistent copy of an entry. False if the number is not ours (any more).
 bool PstFdSnapshot(int fd, FdEntry* out);
 
@@ -115,8 +138,9 @@ bool PstFdSnapshot(int fd, FdEntry* out);
 // Its length, or -1 if the number is not `entry`'s any more. For kFdAncestor the path is absolute.
 int PstFdPath(int fd, const FdEntry& entry, char* to);
 
-// Publishes an entry for a number that the kernel has just given to this thread. `entry.seq` is ignored,
-// `path` must be shorter than kFdPathBytes. Takes over the caller's reference to entry.slot.
+// Publishes an entry for a number that the kernel has just given to this thread and that has room
+// (PstFdRoom). `entry.seq` is ignored, `path` must be shorter than kFdPathBytes. Takes over the caller's
+// reference to entry.slot.
 void PstFdSet(int fd, const FdEntry& entry, const char* path, uint32_t path_len);
 
 // Stores what was learnt about a number (a changed snapshot and its path), unless it is another file by now.
@@ -137,10 +161,6 @@ FdDropped PstFdDrop(int fd);
 // it.
 void PstFdDropped(const FdDropped& dropped);
 
-// Puts an entry back when the kernel call that should have closed it did not happen (dup2's EBADF).
-// `entry` is a snapshot from before PstFdDrop, whose FdDropped must then not be finished.
-void PstFdRestore(int fd, const FdEntry& entry, const FdDropped& dropped);
-
 // A number that the kernel has just handed out: nothing of ours may be left on it.
 PST_COLD void PstFdForgetSlow(int fd);
 PST_INLINE void PstFdForget(int fd) {
@@ -152,9 +172,15 @@ PST_INLINE void PstFdForget(int fd) {
 // that nobody else can be given the number meanwhile. 0, or a positive errno; EAGAIN: it is another file now.
 int PstFdBecomeReal(int fd, const FdEntry& entry, int real);
 
-// dup: makes `to`, which the kernel has just made a duplicate of `from`, another number of the same open
-// file. `entry` is a snapshot of `from` taken BEFORE the kernel call. Adds a reference to the slot.
-void PstFdDup(int from, const FdEntry& entry, int to);
+// dup: `call` gives a duplicate of number `from`, by the kernel. Returns what it returned, and makes the new
+// number another one of the same open file. -1 with errno EMFILE: the number can have no entry.
+template <class Call>
+int PstFdDuplicate(int from, Call call);
+
+// dup2: `call` puts a duplicate of `from` onto `to`, by the kernel; both differ, and at least one is ours (and
+// none kFdOwn). Returns what it returned. In one step, for whoever uses the two numbers meanwhile.
+template <class Call>
+int PstFdReplace(int from, int to, Call call);
 
 // The next number of ours in [first, last], or -1: for close_range and closefrom, which then drop, close and
 // finish number by number (own fds, kFdOwn, are among them and stay open: they are CLOEXEC).
@@ -162,5 +188,59 @@ int PstFdNext(unsigned first, unsigned last);
 
 // Marks all open slots as shared (slot->shared) and starts a new epoch: before fork, vfork and exec.
 void PstFdShareAll();
+
+// ---- the halves of PstFdDuplicate and PstFdReplace ----
+
+// A source as it was before the kernel's dup, with a reference to its slot in hand.
+struct FdSource {
+  FdEntry entry;
+  bool ours;
+};
+bool PstFdTakeSource(int from, FdSource* source);
+void PstFdGiveBack(const FdSource& source);
+// Makes `to` the source's. False: the source changed meanwhile, or there is no room (*err).
+bool PstFdDuplicated(int from, const FdSource& source, int to, int* err);
+
+struct FdReplacing {
+  int from, to;
+  FdEntry* source;    // held; null if `from` is not ours
+  FdEntry* target;    // held
+  uint32_t source_seq, target_seq;
+  uint8_t kind_before;  // of `to`
+  bool referenced;      // the source's slot
+  uint64_t signals;     // the thread's mask: a handler must not meet what its own thread holds
+};
+// False: nothing of ours is in it any more (*err 0), or it cannot be done (*err).
+bool PstFdHoldBoth(int from, int to, FdReplacing* held, int* err);
+void PstFdReplaced(const FdReplacing& held, bool done);
+
+template <class Call>
+int PstFdDuplicate(int from, Call call) {
+  constexpr int kTries = 100;  // somebody closes and opens the source's number meanwhile, again and again
+  for (int tries = 0;; ++tries) {
+    FdSource source;
+    bool ours = PstFdTakeSource(from, &source);
+    int to = call();
+    if (to >= 0) PstFdForget(to);
+    if (PST_UNLIKELY(to < 0)) {
+      if (ours) PstFdGiveBack(source);
+      return to;
+    }
+    if (!ours) return to;
+    int err = EBADF;
+    if (PST_LIKELY(PstFdDuplicated(from, source, to, &err))) return to;
+    if (err != EAGAIN || tries == kTries) return PstFail(err == EAGAIN ? EBADF : err);
+  }
+}
+
+template <class Call>
+int PstFdReplace(int from, int to, Call call) {
+  FdReplacing held;
+  int err = 0;
+  if (!PstFdHoldBoth(from, to, &held, &err)) return err != 0 ? PstFail(err) : call();
+  int result = call();
+  PstFdReplaced(held, result >= 0);
+  return result;
+}
 
 }  // namespace penstock

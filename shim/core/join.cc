@@ -18,6 +18,7 @@
 #include "shim/core/own_fd.h"
 #include "shim/core/own_place.h"
 #include "shim/core/raw.h"
+#include "shim/core/signals.h"
 #include "shim/core/slots.h"
 #include "shim/core/time.h"
 
@@ -264,8 +265,7 @@ pst_session* Usable() {
 }  // namespace
 
 JoinLock::JoinLock(int64_t deadline_ns) {
-  uint64_t all = ~0ull;
-  Raw(SYS_rt_sigprocmask, SIG_BLOCK, &all, &mask_, 8);
+  mask_ = PstBlockSignals();
   for (;;) {
     uint32_t expected = 0;
     if (__atomic_compare_exchange_n(&g_client.joining, &expected, 1, false, __ATOMIC_ACQUIRE,
@@ -284,7 +284,7 @@ JoinLock::~JoinLock() {
     __atomic_store_n(&g_client.joining, 0u, __ATOMIC_RELEASE);
     PstFutexWake(&g_client.joining, 1, false);
   }
-  Raw(SYS_rt_sigprocmask, SIG_SETMASK, &mask_, nullptr, 8);
+  PstRestoreSignals(mask_);
 }
 
 int64_t JoinDeadlineNs() {

@@ -56,7 +56,9 @@ int MaterializeFile(int fd, const FdEntry& entry) {
   if (view == nullptr) return err;
   pst_slot* slot = PstSlotOf(view, entry.slot);
   if (slot == nullptr) return EBADF;
-  char path[kFdPathBytes];
+  Scratch scratch;
+  char* path = scratch.Get();
+  if (path == nullptr) return ENOMEM;
   int len = PstFdPathOrAsk(fd, entry, path);
   if (len < 0) return -len;
   Ask ask = MaterializeAsk(entry, path, (uint32_t)len);
@@ -82,7 +84,8 @@ int PstMaterialize(int fd) {
     if (!PstFdSnapshot(fd, &entry) || entry.kind != kFdFile) return 0;
     if ((entry.flags & O_PATH) != 0) return EBADF;
     int err = MaterializeFile(fd, entry);
-    if (err != EAGAIN) return err;  // EAGAIN: the number became another file meanwhile
+    // The number may have become another file meanwhile.
+    if (err != EAGAIN && (err != EBADF || !PstFdChanged(fd, entry))) return err;
   }
   return EBADF;
 }

@@ -44,7 +44,7 @@ void FillEntry(const Route& route, const pst_attr& attr, int flags, FdEntry* ent
 
 // A number without room for an entry would be served by the kernel: an empty shadow directory, in silence.
 int OnlyKnown(int fd) {
-  if (fd < 0 || (unsigned)fd < g_fd_count) return fd;
+  if (fd < 0 || PstFdRoom(fd)) return fd;
   Raw(SYS_close, fd);
   return -EMFILE;
 }
@@ -147,6 +147,30 @@ int PstOpenRoute(const Route& route, int flags, mode_t) {
   return fd;
 }
 
+int PstAncestorFd(const char* path) {
+  int err = EIO;
+  const View* view = PstJoinedView(&err);
+  if (view == nullptr) return -err;
+  auto len = (uint32_t)strlen(path);
+  if (len == 1) len = 0;  // "/"
+  for (uint32_t i = 0; i < view->mount_count; ++i) {
+    const Mount& mount = view->mounts[i];
+    if (mount.path_len <= len || memcmp(mount.path, path, len) != 0 || mount.path[len] != '/') continue;
+    PathBuffer buffer;
+    Route root;
+    if (PstRoute(AT_FDCWD, mount.path, &buffer, &root) != Cover::kMount || root.rel_len != 0) continue;
+    Ask ask;
+    Answer answer;
+    ask.op = PST_OP_DIRECTORY;
+    ask.ns = mount.ns;
+    ask.id = root.id;
+    ask.path = root.rel;
+    for (uint32_t at = len; at < mount.path_len; ++at) ask.offset += mount.path[at] == '/' ? 1 : 0;
+    return PstAskFd(ask, &answer);
+  }
+  return -ENOENT;
+}
+
 PST_COLD static int OpenAncestor(const Route& route, int flags, mode_t mode) {
   // On disk it is the disk's; the number is remembered because paths through it can lead to a mount.
   bool creates = (flags & O_CREAT) != 0;
@@ -154,20 +178,25 @@ PST_COLD static int OpenAncestor(const Route& route, int flags, mode_t mode) {
   if (creates && Raw(SYS_faccessat, AT_FDCWD, route.full, F_OK) == -ENOENT)
     return (flags & O_EXCL) != 0 ? -EEXIST : -EISDIR;
   long fd = Raw(SYS_openat, AT_FDCWD, route.full, flags, mode);
-  if (fd == -ENOENT) return creates ? -EISDIR : -EACCES;
+  if (fd == -ENOENT && creates) return -EISDIR;
+  if (fd == -ENOENT) {
+    if ((flags & O_PATH) == 0 && (flags & O_ACCMODE) != O_RDONLY) return -EISDIR;
+    fd = PstAncestorFd(route.full);
+    if (fd >= 0) fd = TakeOver((int)fd, (flags & O_CLOEXEC) != 0);
+  }
   if (fd < 0) return (int)fd;
   PstFdForget((int)fd);
   // An unnamed file in it, or a file that stands where the directory should: no path leads through them.
   if (creates || (flags & O_TMPFILE) == O_TMPFILE) return (int)fd;
-  if ((unsigned)fd < g_fd_count) {
-    FdEntry entry;
-    memset(&entry, 0, sizeof entry);
-    entry.slot = PST_NO_SLOT;
-    entry.warm = kNoWarm;
-    entry.kind = kFdAncestor;
-    entry.epoch = PstForkEpoch();
-    PstFdSet((int)fd, entry, route.full, (uint32_t)strlen(route.full));
-  }
+  fd = OnlyKnown((int)fd);
+  if (fd < 0) return (int)fd;
+  FdEntry entry;
+  memset(&entry, 0, sizeof entry);
+  entry.slot = PST_NO_SLOT;
+  entry.warm = kNoWarm;
+  entry.kind = kFdAncestor;
+  entry.epoch = PstForkEpoch();
+  PstFdSet((int)fd, entry, route.full, (uint32_t)strlen(route.full));
   return (int)fd;
 }
 

@@ -53,9 +53,10 @@ PST_COLD bool PstMayCoverSlow(int dirfd, const char* path);
 bool PstMayCover(int dirfd, const char* path);
 
 // Where the program stands. Called by chdir/fchdir hooks after they succeeded, and by the fork/exec
-// machinery at start. `covered` false: an ordinary directory (the string is asked from the kernel when
-// it is needed).
-void PstCwdSet(bool covered, uint32_t mount, const char* rel, uint32_t rel_len);
+// machinery at start: a covered directory; any other one that is not the kernel's own (PST_PATH_MAX +
+// PST_MOUNT_PATH_MAX bytes at most); an ordinary one (its name is asked from the kernel when it is needed).
+void PstCwdSet(uint32_t mount, const char* rel, uint32_t rel_len);
+void PstCwdSetPath(const char* path, uint32_t len);
 void PstCwdUnknown();
 // The working directory as the program should see it, NUL-terminated, into `to` (PST_PATH_MAX bytes).
 // Its length, or -errno.

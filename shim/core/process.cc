@@ -12,6 +12,7 @@
 #include "shim/core/config.h"
 #include "shim/core/cwd.h"
 #include "shim/core/fd_table.h"
+#include "shim/core/job_path.h"
 #include "shim/core/materialize.h"
 #include "shim/core/names.h"
 #include "shim/core/outside.h"
@@ -24,20 +25,6 @@
 namespace penstock {
 
 namespace {
-
-constexpr char kFolder[] = "/" PST_OPEN_FILE_DIR "/";
-constexpr char kShadow[] = "/" PST_SHADOW_DIR "/";
-
-// The decimal number at `text`, all of it; -1 if it is none.
-int64_t Number(const char* text) {
-  int64_t value = 0;
-  if (*text == 0) return -1;
-  for (; *text != 0; ++text) {
-    if (*text < '0' || *text > '9' || value > INT32_MAX) return -1;
-    value = value * 10 + (*text - '0');
-  }
-  return value;
-}
 
 // Is `fd` the inode `name` below our own job's folder of reservations? Another job's looks alike.
 bool IsOurs(int fd, const char* name) {
@@ -75,33 +62,39 @@ bool AdoptFile(int fd, uint32_t slot_number, const char* name) {
   if (entry.mount >= view->mount_count || entry.size > PST_MAX_FILE_BYTES) return false;
   PST_FENCE_ACQUIRE();
   if ((pst_word_generation(PST_LOAD_RELAXED(&slot->word)) & ~1u) != entry.generation) return false;
+  if (!PstFdRoom(fd)) return false;
   PstSlotAddRef(slot_number);
   PstFdSet(fd, entry, "", 0);
   return true;
 }
 
-// <job folder>/.penstock-dir/<mount>/<path>: a shadow directory.
-bool AdoptDirectory(int fd, const char* at) {
-  char digits[12];
-  size_t len = strcspn(at, "/");
-  if (len == 0 || len >= sizeof digits) return false;
-  memcpy(digits, at, len);
-  digits[len] = 0;
-  int64_t mount = Number(digits);
+// A directory above a mount, by its name.
+bool AdoptAncestor(int fd, const char* path) {
+  FdEntry entry;
+  memset(&entry, 0, sizeof entry);
+  entry.slot = PST_NO_SLOT;
+  entry.warm = kNoWarm;
+  entry.kind = kFdAncestor;
+  entry.epoch = PstForkEpoch();
+  if (!PstFdRoom(fd)) return false;
+  PstFdSet(fd, entry, path, (uint32_t)strlen(path));
+  return true;
+}
+
+// A shadow directory.
+bool AdoptDirectory(int fd, const JobPath& shadow) {
   int err = EIO;
   const View* view = PstJoinedView(&err);
-  if (view == nullptr || mount < 0 || mount >= view->mount_count) return false;
-  char name[PST_PATH_MAX + sizeof PST_SHADOW_DIR + 8] = "../" PST_SHADOW_DIR "/";
-  if (strlen(at) >= PST_PATH_MAX) return false;
-  strcat(name, at);
-  if (!IsOurs(fd, name)) return false;
-  const char* rel = at + len + (at[len] == '/' ? 1 : 0);
-  char full[PST_PATH_MAX + PST_MOUNT_PATH_MAX];
-  PstFullPath(view, (uint32_t)mount, rel, (uint32_t)strlen(rel), full);
+  Scratch scratch;
+  char* text = scratch.Get();
+  if (view == nullptr || text == nullptr || strlen(shadow.name) >= PST_PATH_MAX) return false;
+  strcpy(stpcpy(text, "../" PST_SHADOW_DIR "/"), shadow.name);
+  if (!IsOurs(fd, text) || PstShadowedPath(view, shadow, text) < 0) return false;
+  if (shadow.levels > 0) return AdoptAncestor(fd, text);
   PathBuffer buffer;
   Route route;
   pst_attr attr;
-  if (PstRoute(AT_FDCWD, full, &buffer, &route) != Cover::kMount || PstLookup(route, &attr) != 0) return false;
+  if (PstRoute(AT_FDCWD, text, &buffer, &route) != Cover::kMount || PstLookup(route, &attr) != 0) return false;
   FdEntry entry;
   memset(&entry, 0, sizeof entry);
   entry.slot = PST_NO_SLOT;
@@ -115,6 +108,7 @@ bool AdoptDirectory(int fd, const char* at) {
   entry.ino = attr.ino;
   entry.mode = attr.mode;
   entry.nlink = attr.nlink;
+  if (!PstFdRoom(fd)) return false;
   PstFdSet(fd, entry, route.rel, route.rel_len);
   return true;
 }
@@ -125,14 +119,16 @@ void AdoptAllInherited() {
   // costs a microsecond: only sockets (the reservation's inode) and directories can be ours.
   long folder = Raw(SYS_openat, AT_FDCWD, "/proc/self/fd", O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
   if (folder < 0) return;
-  alignas(8) char bytes[2048];
+  alignas(8) char bytes[1024];
   for (;;) {
     long n = Raw(SYS_getdents64, folder, bytes, sizeof bytes);
     if (n <= 0) break;
     for (long at = 0; at < n;) {
       uint16_t record;
       memcpy(&record, bytes + at + 16, sizeof record);
-      int64_t fd = Number(bytes + at + 19);
+      const char* end;
+      int64_t fd = PstDecimal(bytes + at + 19, &end);
+      if (*end != 0) fd = -1;
       at += record;
       if (fd >= 0 && fd != folder && fd < (int64_t)kMaxFds) PstAdoptInherited((int)fd);
     }
@@ -145,15 +141,14 @@ void AdoptAllInherited() {
 bool PstAdoptInherited(int fd) {
   struct stat info;
   if (Raw(SYS_fstat, fd, &info) != 0 || (!S_ISSOCK(info.st_mode) && !S_ISDIR(info.st_mode))) return false;
-  char path[PST_PATH_MAX];
-  int len = OutsideFdPath(fd, path, sizeof path);
+  Scratch scratch;
+  char* path = scratch.Get();
+  int len = path != nullptr ? OutsideFdPath(fd, path, PST_PATH_MAX) : -1;
   if (len <= 0) return false;
-  const char* at = strstr(path, S_ISDIR(info.st_mode) ? kShadow : kFolder);
-  if (at == nullptr) return false;
-  if (S_ISDIR(info.st_mode)) return AdoptDirectory(fd, at + sizeof kShadow - 1);
-  const char* name = at + sizeof kFolder - 1;
-  int64_t slot = Number(name);
-  return slot >= 0 && slot < (int64_t)PST_OPEN_FILE_SLOTS && AdoptFile(fd, (uint32_t)slot, name);
+  JobPath known = PstParseJobPath(path);
+  if (S_ISDIR(info.st_mode)) return known.kind == JobPathKind::kDirectory && AdoptDirectory(fd, known);
+  return known.kind == JobPathKind::kFile && known.number < PST_OPEN_FILE_SLOTS &&
+         AdoptFile(fd, known.number, known.name);
 }
 
 void PstBeforeFork() {
@@ -161,6 +156,7 @@ void PstBeforeFork() {
 }
 
 void PstAfterForkChild() {
+  t_line = 0;  // its owners were wiped: this thread has another id now
   // The wiped page does the work. Where the kernel could not wipe it, do it here.
   if (g_client.session == nullptr) {
     // The fork may have come in the middle of another thread's first join, before the page was marked.
@@ -178,10 +174,6 @@ __attribute__((constructor)) void Start(int, char**, char** envp) {
   RealInit();
   ConfigInit(environ != nullptr ? environ : envp);
   if (g_config.active) {
-    if (!PstFdTableInit()) {
-      // No address space: covered paths fail loudly (open gives EMFILE), all else works.
-      g_fd_count = 0;
-    }
     CwdInit();
     AdoptAllInherited();
     UringDetect();

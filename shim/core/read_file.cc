@@ -22,7 +22,8 @@ pst_key KeyAt(const FdEntry& entry, uint64_t offset) {
   return {entry.id, entry.version, entry.ns, (uint32_t)(offset >> PST_RANGE_SHIFT)};
 }
 
-// Where the policy wants to know of hits.
+// Where the policy wants to know of hits. The log is shared by the process's threads; an entry is noted until
+// the sidecar has seen it, and then its flag is gone.
 PST_COLD void NoteRecency(const pst_entry& entry) {
   pst_session* session = __atomic_load_n(&g_client.session, __ATOMIC_RELAXED);
   if (session == nullptr) return;
@@ -36,8 +37,9 @@ PST_COLD void NoteRecency(const pst_entry& entry) {
 PST_COLD void AskAhead(int fd, const FdEntry& entry, uint32_t range) {
   uint64_t offset = ((uint64_t)range + 1) << PST_RANGE_SHIFT;
   if (offset >= entry.size) return;
-  char path[kFdPathBytes];
-  int len = PstFdPath(fd, entry, path);
+  Scratch scratch;
+  char* path = scratch.Get();
+  int len = path != nullptr ? PstFdPath(fd, entry, path) : -1;
   if (len <= 0) return;  // a hint is not worth a question
   Ask ask;
   ask.op = PST_OP_FETCH;
@@ -53,15 +55,26 @@ PST_COLD void AskAhead(int fd, const FdEntry& entry, uint32_t range) {
   PstHint(ask);
 }
 
-// Follows a reader from range to range: called where a read takes a range's first byte. True if it had been
-// expected there.
+// Where this thread is expected next, for the numbers that it reads. A table of its own: a hit stores to no
+// line that another thread's hits use.
+struct Cursor {
+  uint32_t fd;
+  uint32_t range;
+};
+constexpr unsigned kCursors = 8;
+__thread Cursor t_cursors[kCursors];
+
+// Follows a reader from range to range: called where a read takes a range's first byte. True if it came from
+// the range before, or a few back: threads that read one open file in turns skip each other's.
 PST_INLINE bool InSequence(int fd, uint32_t range) {
-  if ((unsigned)fd >= g_fd_count) return false;
-  uint32_t* next = &g_fd_entries[fd].next_range;
-  uint32_t expected = __atomic_load_n(next, __ATOMIC_RELAXED);
-  if (expected == range + 1) return false;  // the same place again
-  __atomic_store_n(next, range + 1, __ATOMIC_RELAXED);
-  return expected == range;
+  constexpr uint32_t kSkipped = 4;
+  Cursor* cursor = &t_cursors[(unsigned)fd % kCursors];
+  uint32_t past = range - cursor->range;
+  if (past == 0 && cursor->fd == (unsigned)fd) return false;  // the same place again
+  bool follows = cursor->fd == (unsigned)fd && past <= kSkipped;
+  if (range == 0) follows = true;
+  *cursor = {(unsigned)fd, range};
+  return follows;
 }
 
 PST_COLD void Marked(int fd, const FdEntry& entry, const pst_entry& found, bool in_sequence) {
@@ -113,7 +126,10 @@ PST_INLINE uint64_t CopyKnown(const pst_view* view, int fd, const FdEntry& entry
 // enough. Bytes copied, or -errno.
 PST_COLD ssize_t ReadMissing(int fd, const FdEntry& entry, unsigned char* to, uint64_t count,
                              uint64_t offset) {
-  char path[kFdPathBytes];
+  Scratch scratch;
+  char* path = scratch.Get();
+  static_assert(kFdPathBytes <= kScratchBytes);
+  if (path == nullptr) return -ENOMEM;
   int path_len = PstFdPathOrAsk(fd, entry, path);
   if (path_len < 0) return path_len;
   Ask ask;
@@ -253,35 +269,18 @@ int64_t PstSeek(int fd, const FdEntry& entry, int64_t offset, int whence, bool* 
   pst_slot* slot = PstSlotOf(view, entry.slot);
   if (PST_UNLIKELY(slot == nullptr)) return -EBADF;
   auto size = (int64_t)entry.size;
-  for (;;) {
-    uint64_t word = PST_LOAD_RELAXED(&slot->word);
-    if (PST_UNLIKELY(pst_word_generation(word) != entry.generation)) return Unclaimable(fd, entry, native);
-    int64_t target;
-    switch (whence) {
-      case SEEK_SET:
-        target = offset;
-        break;
-      case SEEK_CUR:
-        if (__builtin_add_overflow((int64_t)pst_word_offset(word), offset, &target)) return -EOVERFLOW;
-        break;
-      case SEEK_END:
-        if (__builtin_add_overflow(size, offset, &target)) return -EOVERFLOW;
-        break;
-      case SEEK_DATA:
-        if (offset < 0 || offset >= size) return -ENXIO;
-        target = offset;
-        break;
-      case SEEK_HOLE:
-        if (offset < 0 || offset >= size) return -ENXIO;
-        target = size;
-        break;
-      default:
-        return -EINVAL;
-    }
-    if (target < 0 || target > (int64_t)PST_OFFSET_MASK) return -EINVAL;
-    uint64_t moved = ((uint64_t)entry.generation << PST_OFFSET_BITS) | (uint64_t)target;
-    if (moved == word || PST_CAS(&slot->word, &word, moved)) return target;
+  int64_t by = offset;
+  if (whence == SEEK_DATA || whence == SEEK_HOLE) {
+    if (offset < 0 || offset >= size) return -ENXIO;
+    if (whence == SEEK_HOLE) by = size;
+  } else if (whence == SEEK_END) {
+    if (__builtin_add_overflow(size, offset, &by)) return -EINVAL;
+  } else if (whence != SEEK_SET && whence != SEEK_CUR) {
+    return -EINVAL;
   }
+  int64_t at = pst_slot_seek(slot, entry.generation, by, whence == SEEK_CUR);
+  if (PST_UNLIKELY(at == PST_SEEK_STALE)) return Unclaimable(fd, entry, native);
+  return at >= 0 ? at : -EINVAL;
 }
 
 }  // namespace penstock

@@ -20,6 +20,10 @@ int PstOpenRoute(const Route& route, int flags, mode_t mode);
 // Opens any path: -1 with *handled false if it is not covered.
 int PstOpenAt(int dirfd, const char* path, int flags, mode_t mode, bool* handled);
 
+// A descriptor (CLOEXEC) of the directory that stands for one above a mount that is not on disk (absolute and
+// normalised). -errno: ENOENT if no mount lies below it.
+PST_COLD int PstAncestorFd(const char* path);
+
 // Bytes of the version of `entry` at `offset`, at most to its end; short only at the end or after an
 // error. -errno: EIO, ESTALE, ...
 ssize_t PstReadAt(int fd, const FdEntry& entry, void* to, size_t count, uint64_t offset);

@@ -111,7 +111,7 @@ uint32_t OpenSlot(pst_slot* slot, const FdEntry& entry) {
 // `epoch` was read before the number existed: a fork between the two may have given it to a child.
 bool Settle(const View* view, FdEntry* entry, uint32_t slot, uint8_t warm, long fd, uint32_t epoch) {
   pst_slot* line = PstSlotOf(view, slot);
-  if (line == nullptr || (unsigned long)fd >= g_fd_count) return false;
+  if (line == nullptr || !PstFdRoom((int)fd)) return false;
   entry->slot = slot;
   entry->warm = warm;
   entry->generation = OpenSlot(line, *entry);

@@ -347,6 +347,18 @@ TEST_F(JobFolderTest, ShadowDirectoriesAreRealAndNamedByMountAndPath) {
   EXPECT_EQ(folder->GetStats().directories, 6u);
 }
 
+TEST_F(JobFolderTest, ShadowDirectoriesOfFoldersAboveAMount) {
+  Open();
+  auto fd = folder->Directory(3, "", 2);
+  ASSERT_TRUE(fd.has_value()) << fd.error().context;
+  char link[PATH_MAX] = {};
+  ASSERT_GT(::readlink(("/proc/self/fd/" + std::to_string(*fd)).c_str(), link, sizeof link - 1), 0);
+  EXPECT_EQ(std::string(link), config.path + "/" PST_SHADOW_DIR "/3^2");
+  ::close(*fd);
+  EXPECT_EQ(folder->Directory(3, "train", 1).error().code, Code::kInvalid);
+  EXPECT_EQ(folder->Directory(3, "", UINT64_MAX).error().code, Code::kInvalid);
+}
+
 TEST_F(JobFolderTest, ShadowDirectoriesTakeTheLongestPathAndNothingUnclean) {
   Open();
   std::string longest;

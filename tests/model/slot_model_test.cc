@@ -20,7 +20,7 @@ namespace {
 constexpr std::uint32_t kGeneration = 6;  // even: open, not materialised
 constexpr std::uint64_t kSize = 100;
 
-enum class Kind { kClaim, kSeek, kUnclaim, kFreeze, kReopen };
+enum class Kind { kClaim, kSeek, kSkip, kUnclaim, kFreeze, kReopen };
 struct Operation {
   Kind kind;
   std::uint64_t a = 0, b = 0;
@@ -33,7 +33,7 @@ enum class Bug {
   kClaimWithoutSwap,
   kClaimIgnoresGeneration,
   kFreezeKeepsGeneration,
-  kBlindUnclaim
+  kBlindUnclaim, kSkipWithoutSwap
 };
 
 std::uint64_t Word(std::uint32_t generation, std::uint64_t offset) {
@@ -58,7 +58,11 @@ std::int64_t Apply(State* state, const Operation& op) {
     case Kind::kSeek:
       if (state->generation != kGeneration) return -1;
       state->offset = op.a;
-      return 0;
+      return static_cast<std::int64_t>(op.a);
+    case Kind::kSkip:
+      if (state->generation != kGeneration) return PST_SEEK_STALE;
+      state->offset += op.a;
+      return static_cast<std::int64_t>(state->offset);
     case Kind::kUnclaim:
       if (state->generation == kGeneration && state->offset == op.a) state->offset = op.b;
       return 0;
@@ -120,7 +124,14 @@ std::int64_t Perform(const Operation& op, Bug bug) {
       return n < 0 ? -1 : static_cast<std::int64_t>(offset) * 1000 + n;
     }
     case Kind::kSeek:
-      return pst_slot_seek(&g_slot, kGeneration, op.a);
+      return pst_slot_seek(&g_slot, kGeneration, static_cast<std::int64_t>(op.a), 0);
+    case Kind::kSkip:
+      if (bug == Bug::kSkipWithoutSwap) {
+        const std::uint64_t word = PST_LOAD_RELAXED(&g_slot.word);
+        PST_STORE_RELAXED(&g_slot.word, word + op.a);
+        return static_cast<std::int64_t>(pst_word_offset(word) + op.a);
+      }
+      return pst_slot_seek(&g_slot, kGeneration, static_cast<std::int64_t>(op.a), 1);
     case Kind::kUnclaim:
       if (bug == Bug::kBlindUnclaim) {
         PST_STORE_RELAXED(&g_slot.word, Word(kGeneration, op.b));
@@ -197,6 +208,26 @@ TEST(SlotModelTest, SeekAgainstClaimsAndAMaterialiser) {
              Bug::kNone);
   EXPECT_TRUE(tally.wrong.empty()) << *tally.wrong.begin();
   EXPECT_GT(tally.seen.size(), 5u);
+}
+
+TEST(SlotModelTest, SkippingAgainstAClaimAndAnotherSkip) {
+  const std::vector<Program> programs = {
+      {{Kind::kClaim, 30}, {Kind::kSkip, 10}}, {{Kind::kSkip, 5}}};
+  const Tally tally = Search(programs, Bug::kNone);
+  EXPECT_TRUE(tally.wrong.empty()) << *tally.wrong.begin();
+  EXPECT_FALSE(Search(programs, Bug::kSkipWithoutSwap).wrong.empty());
+}
+
+TEST(SlotModelTest, ASeekOutOfRangeMovesNothing) {
+  pst_slot slot{};
+  slot.word = Word(kGeneration, 40);
+  EXPECT_EQ(pst_slot_seek(&slot, kGeneration, -1, 0), PST_SEEK_RANGE);
+  EXPECT_EQ(pst_slot_seek(&slot, kGeneration, -41, 1), PST_SEEK_RANGE);
+  EXPECT_EQ(pst_slot_seek(&slot, kGeneration, INT64_MAX, 1), PST_SEEK_RANGE);
+  EXPECT_EQ(pst_slot_seek(&slot, kGeneration, static_cast<std::int64_t>(PST_OFFSET_MASK) + 1, 0), PST_SEEK_RANGE);
+  EXPECT_EQ(pst_slot_seek(&slot, kGeneration + 2, 0, 0), PST_SEEK_STALE);
+  EXPECT_EQ(slot.word, Word(kGeneration, 40));
+  EXPECT_EQ(pst_slot_seek(&slot, kGeneration, -40, 1), 0);
 }
 
 TEST(SlotModelTest, GivingBackAgainstASeekAndAClaim) {

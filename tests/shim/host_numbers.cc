@@ -157,14 +157,75 @@ void Race() {
   for (std::thread& thread : threads) thread.join();
 }
 
+// VmSize of this process in KiB.
+long VirtualKib() {
+  FILE* status = fopen("/proc/self/status", "r");
+  char line[128];
+  long kib = -1;
+  while (status != nullptr && fgets(line, sizeof line, status) != nullptr) {
+    if (sscanf(line, "VmSize: %ld", &kib) == 1) break;
+  }
+  if (status != nullptr) fclose(status);
+  return kib;
+}
+
+// Memory follows the numbers in use, not those that the limits allow; and a number without room for what we
+// know of it is refused, never left to the kernel.
+void HighNumbers() {
+  struct rlimit limit;
+  CHECK(getrlimit(RLIMIT_NOFILE, &limit) == 0);
+  struct rlimit wanted = {(1u << 20) + 100, (1u << 20) + 100};
+  const bool raised = setrlimit(RLIMIT_NOFILE, &wanted) == 0;
+  if (!raised) {
+    wanted = {limit.rlim_max, limit.rlim_max};
+    CHECK(setrlimit(RLIMIT_NOFILE, &wanted) == 0);
+  }
+  const long before = VirtualKib();
+  const int fd = Open(), last = static_cast<int>(wanted.rlim_cur) - 1;
+  std::vector<int> high;
+  for (int at = 1000; at < last && at < 1 << 20; at *= 2) {
+    const int duplicate = fcntl(fd, F_DUPFD, at);
+    CHECK(duplicate >= at && ReadsHello(duplicate));
+    high.push_back(duplicate);
+    CHECK(dup2(fd, at + 100) == at + 100 && ReadsHello(at + 100));
+    high.push_back(at + 100);
+  }
+  for (int duplicate : high) CHECK(close(duplicate) == 0);
+  const long grown = VirtualKib() - before;
+  printf("high numbers: %ld KiB of address space\n", grown);
+  CHECK(grown < 12 * 1024, "%ld KiB for %zu numbers", grown, high.size());
+  CHECK(dup2(fd, last + 1) == -1 && errno == EBADF);
+  CHECK(fcntl(fd, F_DUPFD, last + 1) == -1 && errno == EINVAL);
+  if (raised) {
+    const int beyond = (1 << 20) + 7;
+    const int null = open("/dev/null", O_RDONLY);
+    CHECK(dup2(null, beyond) == beyond);
+    CHECK(fcntl(fd, F_DUPFD, beyond + 1) == -1 && errno == EMFILE);
+    CHECK(dup2(fd, beyond) == -1 && errno == EMFILE);
+    char byte;
+    CHECK(read(beyond, &byte, 1) == 0, "a dup2 that fails must leave the target");
+    CHECK(dup2(beyond, fd) == fd && read(fd, &byte, 1) == 0);
+    close(beyond);
+    close(null);
+  } else {
+    printf("the limit can't be raised beyond the table here\n");
+  }
+  close(fd);
+  CHECK(setrlimit(RLIMIT_NOFILE, &limit) == 0 || raised);
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
   Folders(argc, argv);
+  // Before anything is covered: a program that never is must not pay for what could be.
+  const long kib = VirtualKib();
+  CHECK(kib > 0 && kib < 40 * 1024, "%ld KiB of address space at the start", kib);
   g_file = g_covered + "/hello";
   LowestFree();
   Stale();
   Many();
+  HighNumbers();
   RunOut();
   Race();
   LowestFree();

@@ -1,0 +1,35 @@
+// Names below the job's folder, as the kernel shows them for descriptors and working directories of ours:
+//   <job folder>/.penstock-fd/<slot>               the reservation of an open file
+//   <job folder>/.penstock-dir/<mount>/<path>      the shadow of a covered directory
+//   <job folder>/.penstock-dir/<mount>^<levels>    of a directory above a mount that is not on disk
+//
+// Thread safety: any thread, signal handlers. No state.
+#pragma once
+
+#include <stdint.h>
+
+#include "shim/core/view.h"
+
+namespace penstock {
+
+enum class JobPathKind : uint8_t { kNone, kFile, kDirectory };
+
+struct JobPath {
+  JobPathKind kind;
+  uint32_t number;   // slot, or index of the mount
+  uint32_t levels;   // kDirectory: how many above the mount; `rel` is then empty
+  const char* name;  // what follows ".penstock-fd/" or ".penstock-dir/", to the end
+  const char* rel;   // kDirectory: relative to the mount
+};
+
+// What a NUL-terminated name of the kernel's stands for; all pointers go into `text`.
+JobPath PstParseJobPath(const char* text);
+
+// The name that the program knows for a shadow directory, NUL-terminated, into `to` (PST_PATH_MAX +
+// PST_MOUNT_PATH_MAX bytes). Its length, or -1 if there is no such mount.
+int PstShadowedPath(const View* view, const JobPath& shadow, char* to);
+
+// The decimal number at `text` and where it ends; -1 if there is none, or it is more than INT32_MAX.
+int64_t PstDecimal(const char* text, const char** end);
+
+}  // namespace penstock
