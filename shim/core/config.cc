@@ -42,11 +42,17 @@ int Normalise(const char* from, size_t len, char* to, size_t room) {
 
 int64_t ParseDurationNs(const char* text) {
   if (text == nullptr || *text < '0' || *text > '9') return -1;
-  int64_t value = 0;
+  int64_t whole = 0;
   const char* at = text;
   for (; *at >= '0' && *at <= '9'; ++at) {
-    value = value * 10 + (*at - '0');
-    if (value > kMaxWaitNs / 1000) return -1;
+    whole = whole * 10 + (*at - '0');
+    if (whole > kMaxWaitNs / 1000) return -1;
+  }
+  const char* fraction = nullptr;
+  if (*at == '.') {
+    fraction = ++at;
+    while (*at >= '0' && *at <= '9') ++at;
+    if (at == fraction) return -1;
   }
   int64_t unit;
   if (*at == 0 || strcmp(at, "s") == 0) {
@@ -60,8 +66,11 @@ int64_t ParseDurationNs(const char* text) {
   } else {
     return -1;
   }
-  if (value > kMaxWaitNs / unit) return kMaxWaitNs;
-  return value * unit;
+  if (whole > kMaxWaitNs / unit) return kMaxWaitNs;
+  int64_t value = whole * unit;
+  for (int64_t place = unit / 10; fraction != nullptr && *fraction >= '0' && *fraction <= '9' && place > 0; place /= 10)
+    value += (*fraction++ - '0') * place;
+  return value;
 }
 
 void ConfigInit(char** envp) {

@@ -2,7 +2,7 @@
 //
 //   PENSTOCK_SOCKET  the sidecar's unix socket
 //   PENSTOCK_PATHS   covered path prefixes, colon list, absolute
-//   PENSTOCK_WAIT    how long a covered call waits for a sidecar ("60s", "500ms", "2m", "30")
+//   PENSTOCK_WAIT    how long a covered call waits for a sidecar ("60s", "1.5s", "500ms", "2m", "30")
 //
 // Filled once by the constructor, from its envp argument (libc's environ may not be set yet), and
 // constant afterwards: any thread may read it. Without PENSTOCK_SOCKET or PENSTOCK_PATHS `active`
@@ -40,7 +40,8 @@ extern Config g_config;
 
 void ConfigInit(char** envp);
 
-// "60s", "500ms", "2m", "1h" or plain seconds; -1 if it is none of them.
+// "60s", "500ms", "2m", "1h" or plain seconds, each with a fraction or none; at most kMaxWaitNs. -1 if it is
+// none of them.
 int64_t ParseDurationNs(const char* text);
 
 }  // namespace penstock

@@ -217,7 +217,8 @@ void PstFillStat(const Mount& mount, const FdEntry& entry, struct stat* out) {
 }
 
 void PstCompleteEntry(int fd, FdEntry* entry) {
-  char path[kFdPathBytes];
+  Scratch scratch;
+  char* path = scratch.Get();
   Ask ask;
   Answer answer;
   ask.op = PST_OP_NAME;
@@ -225,9 +226,9 @@ void PstCompleteEntry(int fd, FdEntry* entry) {
   ask.id = entry->id;
   ask.length = PST_PATH_MAX;
   ask.reply = path;
-  ask.reply_capacity = sizeof path;
+  ask.reply_capacity = kFdPathBytes;
   uint32_t path_len = 0;
-  if (PstAsk(ask, &answer) == 0) {
+  if (path != nullptr && PstAsk(ask, &answer) == 0) {
     path_len = answer.path_len;
     // Of another version by now: name and number stay, times are the best that is known.
     entry->mtime_ns = answer.attr.mtime_ns;

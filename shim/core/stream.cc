@@ -384,7 +384,9 @@ int PstStreamFd(Stream* stream) {
   if (stream->virtual_dir != 0) return -ENOTSUP;
   const View* view = PstView();
   if (view == nullptr || stream->mount >= view->mount_count) return -EIO;
-  char full[PST_PATH_MAX + PST_MOUNT_PATH_MAX];
+  Scratch scratch;
+  char* full = scratch.Get();
+  if (full == nullptr) return -ENOMEM;
   PstFullPath(view, stream->mount, stream->path, stream->path_len, full);
   bool handled;
   int fd = PstOpenAt(AT_FDCWD, full, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0, &handled);

@@ -1,6 +1,7 @@
-// How much stack the library takes from the program: calls are made in a signal handler on an alternate stack
-// of a known pattern, as programs with stacks of a few KiB make them.
+// How much stack the library takes from the program: calls are made in a signal handler on an
+// alternate stack of a known pattern, as programs with stacks of a few KiB make them.
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/mman.h>
@@ -14,10 +15,22 @@ namespace {
 constexpr size_t kRoom = 256 * 1024;
 constexpr unsigned char kPattern = 0x5a;
 
-enum class Call { kNothing, kOpen, kStat, kAccess };
+enum class Call {
+  kNothing,
+  kOpen,
+  kStat,
+  kAccess,
+  kReadlink,
+  kChdir,
+  kGetcwd,
+  kRealpath,
+  kOpendir,
+  kRead
+};
 Call g_call;
 const char* g_path;
 unsigned char* g_area;
+char g_resolved[4096];
 
 void Handler(int) {
   struct stat info;
@@ -35,6 +48,33 @@ void Handler(int) {
     case Call::kAccess:
       access(g_path, R_OK);
       break;
+    case Call::kReadlink: {
+      char name[64];
+      if (readlink(g_path, name, sizeof name) < 0) break;
+      break;
+    }
+    case Call::kChdir:
+      if (chdir(g_path) != 0) break;
+      break;
+    case Call::kGetcwd: {
+      char name[128];
+      if (getcwd(name, sizeof name) == nullptr) break;
+      break;
+    }
+    case Call::kRealpath:
+      if (realpath(g_path, g_resolved) == nullptr) break;
+      break;
+    case Call::kOpendir: {
+      DIR* dir = opendir(g_path);
+      if (dir != nullptr) closedir(dir);
+      break;
+    }
+    case Call::kRead: {
+      const int fd = open(g_path, O_RDONLY);
+      char byte;
+      if (fd >= 0 && read(fd, &byte, 1) == 1) close(fd);
+      break;
+    }
   }
 }
 
@@ -51,8 +91,10 @@ size_t Used(Call call, const char* path, const char* first) {
   return kRoom - i;
 }
 
-// `first` is what the call is made on before it is measured: absent names in a folder are remembered.
-void Expect(const char* what, Call call, const std::string& path, size_t limit_bytes, std::string first = "") {
+// `first` is what the call is made on before it is measured: absent names in a folder are
+// remembered.
+void Expect(const char* what, Call call, const std::string& path, size_t limit_bytes,
+            std::string first = "") {
   if (first.empty()) first = path;
   const size_t base = Used(Call::kNothing, "", ""), all = Used(call, path.c_str(), first.c_str());
   const size_t used = all > base ? all - base : 0;
@@ -72,7 +114,8 @@ int main(int argc, char** argv) {
   struct sigaction action = {};
   action.sa_handler = Handler;
   action.sa_flags = SA_ONSTACK;
-  CHECK(g_area != MAP_FAILED && sigaltstack(&stack, nullptr) == 0 && sigaction(SIGUSR1, &action, nullptr) == 0);
+  CHECK(g_area != MAP_FAILED && sigaltstack(&stack, nullptr) == 0 &&
+        sigaction(SIGUSR1, &action, nullptr) == 0);
   Expect("open, not covered", Call::kOpen, "/proc/self/maps", 1536);
   Expect("open, not covered, absent", Call::kOpen, g_plain + "/many/not-there", 1536,
          g_plain + "/not-there");
@@ -82,6 +125,18 @@ int main(int argc, char** argv) {
          g_plain + "/not-there");
   Expect("access, not covered, absent", Call::kAccess, g_plain + "/sub/deep/not-there", 1536,
          g_plain + "/not-there");
+  Expect("readlink of /proc", Call::kReadlink, "/proc/self/exe", 1024);
+  Expect("readlink of another process's number", Call::kReadlink, "/proc/1/fd/0", 1536);
+  Expect("chdir, not covered", Call::kChdir, "/usr", 1536);
+  Expect("chdir, not covered, absent", Call::kChdir, "/usr/not-there", 2048);
+  Expect("getcwd", Call::kGetcwd, "", 1024);
+  Expect("realpath, not covered", Call::kRealpath, "/usr/bin/../lib", 2048);
+  Expect("opendir, not covered", Call::kOpendir, "/proc/self", 2048);
+  Expect("chdir, covered", Call::kChdir, g_covered + "/sub", 2560);
+  Expect("getcwd, covered", Call::kGetcwd, "", 1024);
+  Expect("realpath, covered", Call::kRealpath, g_covered + "/sub/../hello", 3072);
+  Expect("chdir back", Call::kChdir, "/", 1536);
+  Expect("read, covered", Call::kRead, g_covered + "/hello", 2048);
   Expect("open, covered", Call::kOpen, g_covered + "/hello", 2048);
   Expect("stat, covered", Call::kStat, g_covered + "/hello", 2048);
   Expect("stat, covered, with dots", Call::kStat, g_covered + "/sub/../hello", 3072);
