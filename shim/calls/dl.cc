@@ -1,6 +1,6 @@
-// dlopen. The loader looks at its caller's address for search paths and name spaces, so what is not
-// covered must leave by a jump that keeps the return address: a tail call, at every optimisation
-// level.
+// dlopen, dlsym, dlvsym. The loader looks at its caller's address for search paths, name spaces and what
+// comes "next", so what is not ours must leave by a jump that keeps the return address: a tail call, at every
+// optimisation level.
 
 #include <dlfcn.h>
 #include <fcntl.h>
@@ -129,6 +129,22 @@ PST_COLD void* OpenCoveredLibrary(const char* path, int flags, const Loading* as
   return library;
 }
 
+// What a look-up found in libc itself, by a handle or a version, is replaced by what the program would get by
+// the name alone. A symbol of another library stays.
+PST_COLD void* InPlaceOf(void* found, const char* name) {
+  if (found == nullptr || name == nullptr) return found;
+  void* own = FindOwn(name);
+  return own != nullptr && found == FindNext(name) ? own : found;
+}
+
+// Look-ups come before the constructor has run: interposed allocators ask for their next.
+PST_COLD void ResolveLookups() {
+  if (void* next = FindNext("dlsym"))
+    __atomic_store_n(&real.dlsym, reinterpret_cast<decltype(Real::dlsym)>(next), __ATOMIC_RELAXED);
+  if (void* next = FindNext("dlvsym"))
+    __atomic_store_n(&real.dlvsym, reinterpret_cast<decltype(Real::dlvsym)>(next), __ATOMIC_RELAXED);
+}
+
 PST_COLD bool IsCoveredLibrary(const char* path) {
   return path != nullptr && strchr(path, '/') != nullptr && LeadsIn(path);
 }
@@ -147,4 +163,25 @@ PST_EXPORT __attribute__((optimize("O2", "omit-frame-pointer"))) void* dlopen(co
     if (IsCoveredLibrary(path)) return OpenCoveredLibrary(path, flags, nullptr);
   }
   return real.dlopen(path, flags);
+}
+
+PST_EXPORT __attribute__((optimize("O2", "omit-frame-pointer"))) void* dlsym(void* handle,
+                                                                             const char* name) {
+  if (PST_LIKELY(!g_config.active)) {
+    ResolveLookups();
+    return real.dlsym(handle, name);
+  }
+  // Both of these find our names where they should.
+  if (handle == RTLD_NEXT || handle == RTLD_DEFAULT) return real.dlsym(handle, name);
+  return InPlaceOf(real.dlsym(handle, name), name);
+}
+
+PST_EXPORT __attribute__((optimize("O2", "omit-frame-pointer"))) void* dlvsym(void* handle, const char* name,
+                                                                              const char* version) {
+  if (PST_LIKELY(!g_config.active)) {
+    ResolveLookups();
+    return real.dlvsym(handle, name, version);
+  }
+  if (handle == RTLD_NEXT || name == nullptr || FindOwn(name) == nullptr) return real.dlvsym(handle, name, version);
+  return InPlaceOf(real.dlvsym(handle, name, version), name);
 }

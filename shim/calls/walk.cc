@@ -51,10 +51,27 @@ class TreeWalk {
     if (len >= PST_PATH_MAX) return PstFail(ENAMETOOLONG);
     path_ = scratch_.Get();
     if (path_ == nullptr) return PstFail(ENOMEM);
+    start_ = path_ + PST_PATH_MAX;
+    absolute_ = path_ + 2 * PST_PATH_MAX;
     memcpy(path_, path, len + 1);
     while (len > 1 && path_[len - 1] == '/') path_[--len] = '\0';
     char* slash = strrchr(path_, '/');
     base_ = slash == nullptr || len == 1 ? 0 : static_cast<int>(slash + 1 - path_);
+    if ((flags_ & FTW_CHDIR) == 0) return FromTop(len);
+    int home = open(".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (home < 0) return -1;
+    int result = getcwd(start_, PST_PATH_MAX) == nullptr || Enter(static_cast<size_t>(base_)) != 0 ? -1 : FromTop(len);
+    KeepErrno keep;
+    if (fchdir(home) != 0 && result == 0) {
+      keep.Set(errno);
+      result = -1;
+    }
+    close(home);
+    return result;
+  }
+
+ private:
+  int FromTop(size_t len) {
     struct stat st;
     int type = Examine(&st);
     if (type == FTW_NS || type == FTW_SLN) return -1;
@@ -67,7 +84,25 @@ class TreeWalk {
                : result;
   }
 
- private:
+  // path_ from wherever the walk stands: callbacks of a walk that changes directories see the path as it was
+  // given, relative perhaps to where it began.
+  const char* Here() {
+    if ((flags_ & FTW_CHDIR) == 0 || path_[0] == '/') return path_;
+    char* at = stpcpy(absolute_, start_);
+    if (at[-1] != '/') *at++ = '/';
+    strcpy(at, path_);
+    return absolute_;
+  }
+
+  // Changes into the directory that the first `len` bytes of path_ name; 0: where the walk began.
+  int Enter(size_t len) {
+    char kept = path_[len];
+    path_[len] = '\0';
+    int result = chdir(len == 0 ? start_ : Here());
+    path_[len] = kept;
+    return result;
+  }
+
   struct Parent {
     const Parent* up;
     dev_t device;
@@ -77,8 +112,9 @@ class TreeWalk {
   // What path_ is, as FTW_*; errno is set for FTW_NS.
   int Examine(struct stat* st) {
     bool physical = (flags_ & FTW_PHYS) != 0;
-    if ((physical ? lstat(path_, st) : stat(path_, st)) != 0) {
-      if (!physical && errno == ENOENT && lstat(path_, st) == 0 && S_ISLNK(st->st_mode))
+    const char* path = Here();
+    if ((physical ? lstat(path, st) : stat(path, st)) != 0) {
+      if (!physical && errno == ENOENT && lstat(path, st) == 0 && S_ISLNK(st->st_mode))
         return more_ != nullptr ? FTW_SLN : FTW_NS;
       memset(st, 0, sizeof *st);
       return FTW_NS;
@@ -104,10 +140,12 @@ class TreeWalk {
   int Walk(size_t len, int level, int base, const struct stat& st, int type) {
     if (type != FTW_D) return Call(st, type, level, base);
     if (((flags_ & FTW_MOUNT) != 0 && st.st_dev != device_) || Loops(st)) return 0;
-    DIR* dir = opendir(path_);
+    DIR* dir = opendir(Here());
     if (dir == nullptr) return errno == EACCES ? Call(st, FTW_DNR, level, base) : -1;
     bool actions = (flags_ & FTW_ACTIONRETVAL) != 0, deep = (flags_ & FTW_DEPTH) != 0;
     int result = deep ? 0 : Call(st, FTW_D, level, base);
+    bool changes = (flags_ & FTW_CHDIR) != 0;
+    if (result == 0 && changes && Enter(len) != 0) result = -1;
     if (result == 0) {
       Parent self = {parents_, st.st_dev, st.st_ino};
       parents_ = &self;
@@ -119,6 +157,8 @@ class TreeWalk {
     path_[len] = '\0';
     if (actions && result == FTW_SKIP_SUBTREE) return 0;
     if (result == 0 && deep) result = Call(st, FTW_DP, level, base);
+    bool on = result == 0 || (actions && result != -1 && result != FTW_STOP);
+    if (changes && on && level > 0 && Enter(static_cast<size_t>(base)) != 0) result = -1;
     return result;
   }
 
@@ -151,7 +191,9 @@ class TreeWalk {
   dev_t device_ = 0;
   const Parent* parents_ = nullptr;
   Scratch scratch_;
-  char* path_ = nullptr;
+  char* path_ = nullptr;      // PST_PATH_MAX bytes, as is start_; absolute_ has room for both
+  char* start_ = nullptr;     // FTW_CHDIR: where the program stood
+  char* absolute_ = nullptr;
 };
 
 // Not inlined: the walk holds a path, and most walks are libc's.
@@ -191,9 +233,7 @@ PST_EXPORT int ftw(const char* path, Visit visit, int fds) {
 }
 
 PST_EXPORT int nftw(const char* path, VisitMore visit, int fds, int flags) {
-  // FTW_CHDIR is libc's: it works on the kernel's directories, which a mount's are not.
   if (!MayMeet(path)) return real.nftw(path, visit, fds, flags);
-  if ((flags & FTW_CHDIR) != 0) return PstFail(ENOTSUP);
   return WalkTree(path, nullptr, visit, flags);
 }
 

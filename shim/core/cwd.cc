@@ -74,17 +74,7 @@ bool FromShadow(const char* path) {
 // What the kernel says, in the program's terms: another thread may just be changing into a mount.
 PST_COLD int AskedCwd(char* to) {
   int len = KernelCwd(to);
-  const View* view = len > 0 && g_cwd_matters ? PstView() : nullptr;
-  JobPath shadow = view != nullptr ? PstParseJobPath(to) : JobPath{};
-  if (shadow.kind != JobPathKind::kDirectory) return len;
-  Scratch scratch;
-  char* path = scratch.Get();
-  if (path == nullptr) return -ENOMEM;
-  int full = PstShadowedPath(view, shadow, path);
-  if (full < 0) return len;
-  if (full >= (int)PST_PATH_MAX) return -ENAMETOOLONG;
-  memcpy(to, path, (size_t)full + 1);
-  return full;
+  return len > 0 && g_cwd_matters ? PstUnshadow(to, len) : len;
 }
 
 }  // namespace

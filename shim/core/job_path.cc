@@ -1,5 +1,6 @@
 #include "shim/core/job_path.h"
 
+#include <errno.h>
 #include <string.h>
 
 #include "shim/abi/open_file.h"
@@ -62,6 +63,20 @@ int PstShadowedPath(const View* view, const JobPath& shadow, char* to) {
   if (len == 0) to[len++] = '/';
   to[len] = 0;
   return (int)len;
+}
+
+int PstUnshadow(char* text, int len) {
+  const View* view = PstView();
+  JobPath shadow = view != nullptr ? PstParseJobPath(text) : JobPath{};
+  if (shadow.kind != JobPathKind::kDirectory) return len;
+  Scratch scratch;
+  char* path = scratch.Get();
+  if (path == nullptr) return -ENOMEM;
+  int full = PstShadowedPath(view, shadow, path);
+  if (full < 0) return len;
+  if (full >= (int)PST_PATH_MAX) return -ENAMETOOLONG;
+  memcpy(text, path, (size_t)full + 1);
+  return full;
 }
 
 }  // namespace penstock

@@ -29,6 +29,10 @@ JobPath PstParseJobPath(const char* text);
 // PST_MOUNT_PATH_MAX bytes). Its length, or -1 if there is no such mount.
 int PstShadowedPath(const View* view, const JobPath& shadow, char* to);
 
+// Puts the program's name for a directory in the place of the kernel's (NUL-terminated, `len` bytes, in a
+// buffer of PST_PATH_MAX), if it is a shadow. The length then; `len` if it is none; -errno.
+int PstUnshadow(char* text, int len);
+
 // The decimal number at `text` and where it ends; -1 if there is none, or it is more than INT32_MAX.
 int64_t PstDecimal(const char* text, const char** end);
 

@@ -12,6 +12,7 @@
 #include "shim/core/config.h"
 #include "shim/core/cwd.h"
 #include "shim/core/fd_table.h"
+#include "shim/core/job_path.h"
 #include "shim/core/names.h"
 #include "shim/core/outside.h"
 
@@ -222,7 +223,10 @@ int StartOf(int dirfd, bool dots, char* to) {
     if (len < 0 || entry.mount >= view->mount_count) return -EBADF;
     return (int)PstFullPath(view, entry.mount, rel, (uint32_t)len, to);
   }
-  if (kind == kFdAncestor || (dots && dirfd >= 0)) return OutsideFdPath(dirfd, to, kPathBufferBytes - 1);
+  if (kind == kFdAncestor || (dots && dirfd >= 0)) {
+    int len = OutsideFdPath(dirfd, to, PST_PATH_MAX);
+    return kind == kFdAncestor && len > 0 ? PstUnshadow(to, len) : len;
+  }
   return -EXDEV;
 }
 

@@ -125,23 +125,27 @@ uint32_t FindSysv(const Tables& tables, const char* name, uint32_t hash) {
   return 0;
 }
 
+// The address of a name that the object defines, or null.
+void* Find(const dl_phdr_info& object, const Search& search) {
+  Tables tables;
+  if (!ReadTables(object, &tables)) return nullptr;
+  uint32_t index = 0;
+  if (tables.gnu_hash != nullptr) {
+    index = FindGnu(tables, search.name, search.gnu_hash);
+  } else if (tables.sysv_hash != nullptr) {
+    index = FindSysv(tables, search.name, search.sysv_hash);
+  }
+  return index == 0 ? nullptr : reinterpret_cast<void*>(object.dlpi_addr + tables.symbols[index].st_value);
+}
+
 int Visit(dl_phdr_info* object, size_t, void* data) {
   auto* search = static_cast<Search*>(data);
   if (!search->passed_us) {
     search->passed_us = object->dlpi_addr == reinterpret_cast<ElfW(Addr)>(__ehdr_start);
     return 0;
   }
-  Tables tables;
-  if (!ReadTables(*object, &tables)) return 0;
-  uint32_t index = 0;
-  if (tables.gnu_hash != nullptr) {
-    index = FindGnu(tables, search->name, search->gnu_hash);
-  } else if (tables.sysv_hash != nullptr) {
-    index = FindSysv(tables, search->name, search->sysv_hash);
-  }
-  if (index == 0) return 0;
-  search->found = reinterpret_cast<void*>(object->dlpi_addr + tables.symbols[index].st_value);
-  return 1;
+  search->found = Find(*object, *search);
+  return search->found != nullptr ? 1 : 0;
 }
 
 }  // namespace
@@ -150,6 +154,16 @@ void* FindNext(const char* name) {
   Search search = {.name = name, .gnu_hash = GnuHash(name), .sysv_hash = SysvHash(name)};
   dl_iterate_phdr(Visit, &search);
   return search.found;
+}
+
+void* FindOwn(const char* name) {
+  Search search = {.name = name, .gnu_hash = GnuHash(name), .sysv_hash = SysvHash(name)};
+  const auto* header = reinterpret_cast<const ElfW(Ehdr)*>(__ehdr_start);
+  dl_phdr_info us = {};
+  us.dlpi_addr = reinterpret_cast<ElfW(Addr)>(__ehdr_start);
+  us.dlpi_phdr = reinterpret_cast<const ElfW(Phdr)*>(__ehdr_start + header->e_phoff);
+  us.dlpi_phnum = header->e_phnum;
+  return Find(us, search);
 }
 
 }  // namespace penstock

@@ -68,6 +68,8 @@ void RealInit() {
   // These leave by a jump that keeps the return address, which the stub may not do in every build.
   PST_EAGER(vfork);
   PST_EAGER(dlopen);
+  PST_EAGER(dlsym);
+  PST_EAGER(dlvsym);
 #undef PST_EAGER
 }
 

@@ -64,6 +64,9 @@ __attribute__((visibility("hidden"))) void RealInit();
 // loader's lock at that moment, and the child must never look a name up.
 __attribute__((visibility("hidden"))) void RealResolveAll();
 
+// What this library exports under `name`, or null.
+__attribute__((visibility("hidden"))) void* FindOwn(const char* name);
+
 // The next definition of `name` after this library, or null.
 __attribute__((visibility("hidden"))) void* FindNext(const char* name);
 

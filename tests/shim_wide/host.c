@@ -527,6 +527,36 @@ static void above_case(void) {
   SHOW(open(at(".."), O_CREAT | O_EXCL | O_WRONLY, 0600));
 }
 
+/* One can stand there, find the way down by relative names, and so can a program that is started there. */
+static void above_cwd_case(void) {
+  char folder[4096], here[4096], command[4400];
+  strcpy(folder, root);
+  char* slash = strrchr(folder, '/');
+  *slash = 0;
+  const char* name = slash + 1;
+  int home = open(".", O_RDONLY | O_DIRECTORY);
+  SHOW(chdir(folder));
+  SHOW(getcwd(here, sizeof here) != NULL && strcmp(here, folder) == 0);
+  snprintf(here, sizeof here, "%s/small", name);
+  show_rest("from above", open(here, O_RDONLY));
+  SHOW(open("no-such-name", O_RDONLY));
+  snprintf(command, sizeof command, "cat %s/small; test \"$(pwd -P)\" = '%s'; echo same $?; cd %s/tree && cat one", name, folder, name);
+  fflush(stdout);
+  SHOW(system(command));
+  SHOW(chdir(name));
+  show_rest("from within", open("small", O_RDONLY));
+  SHOW(chdir(".."));
+  SHOW(getcwd(here, sizeof here) != NULL && strcmp(here, folder) == 0);
+  int above = open(".", O_RDONLY | O_DIRECTORY);
+  SHOW(above >= 0);
+  SHOW(fchdir(home));
+  snprintf(here, sizeof here, "%s/small", name);
+  show_rest("through the folder above", openat(above, here, O_RDONLY));
+  SHOW(fchdir(above));
+  show_rest("from above again", open(here, O_RDONLY));
+  SHOW(chdir("/"));
+}
+
 /* For a mount whose path is on disk: an unnamed file above it is no directory. */
 static void unnamed_case(void) {
   struct stat st;
@@ -599,6 +629,15 @@ static int visit_old(const char* path, const struct stat* st, int type) {
 }
 
 /* Lines of a case come in directory order: the runner sorts them. */
+/* With FTW_CHDIR the walk stands where the entry is: its bare name leads to it. */
+static int visit_there(const char* path, const struct stat* st, int type, struct FTW* info) {
+  char here[4096];
+  struct stat by_name;
+  int found = type == FTW_DP ? 0 : stat(path + info->base, &by_name);
+  printf("there %s %d %d %d in %s: %d\n", plain(path), type, info->base > 0, info->level, plain(getcwd(here, sizeof here)), found);
+  return 0;
+}
+
 static void walk_case(void) {
   glob_t found;
   memset(&found, 0, sizeof found);
@@ -612,6 +651,15 @@ static void walk_case(void) {
   SHOW(nftw(at("tree"), visit, 8, FTW_DEPTH));
   SHOW(nftw(at("tree"), skip_deep, 8, FTW_ACTIONRETVAL));
   SHOW(nftw(at("missing"), visit, 8, 0));
+  SHOW(nftw(at("tree"), visit_there, 8, FTW_CHDIR | FTW_PHYS));
+  SHOW(nftw(at("tree"), visit_there, 8, FTW_CHDIR | FTW_DEPTH));
+  SHOW(nftw(at("missing"), visit_there, 8, FTW_CHDIR));
+  SHOW(chdir(at("tree")));
+  SHOW(nftw("deep", visit_there, 8, FTW_CHDIR));
+  SHOW(nftw("deep/er", visit_there, 8, FTW_CHDIR));
+  char here[4096];
+  printf("walked from %s\n", plain(getcwd(here, sizeof here)));
+  SHOW(chdir("/"));
   SHOW(ftw(at("tree"), visit_old, 8));
   char top[4096];
   strcpy(top, root);
@@ -900,6 +948,32 @@ static void stale_case(void) {
   SHOW(read(4, b, 4));
 }
 
+/* libc's functions by a handle of libc, as foreign function interfaces find them, and by their version. */
+static void handle_case(void) {
+  char b[64] = "";
+  void* libc = dlopen("libc.so.6", RTLD_NOW);
+  int (*open_it)(const char*, int, ...) = (int (*)(const char*, int, ...))dlsym(libc, "open");
+  ssize_t (*read_it)(int, void*, size_t) = (ssize_t(*)(int, void*, size_t))dlsym(libc, "read");
+  FILE* (*fopen_it)(const char*, const char*) = (FILE * (*)(const char*, const char*)) dlsym(libc, "fopen");
+  int fd = open_it(at("small"), O_RDONLY);
+  SHOW(read_it(fd, b, sizeof b - 1));
+  printf("%s\n", b);
+  FILE* stream = fopen_it(at("small"), "r");
+  printf("%s", stream != NULL ? fgets(b, sizeof b, stream) : "no stream\n");
+  SHOW(dlsym(libc, "open") == (void*)open);
+  SHOW(dlsym(RTLD_DEFAULT, "open") == (void*)open);
+  SHOW(dlsym(libc, "no_such_name") == NULL);
+  SHOW(dlerror() != NULL);
+#ifdef __x86_64__
+  int (*versioned)(const char*, int, ...) = (int (*)(const char*, int, ...))dlvsym(RTLD_DEFAULT, "open", "GLIBC_2.2.5");
+  show_rest("by version", versioned(at("small"), O_RDONLY));
+  versioned = (int (*)(const char*, int, ...))dlvsym(libc, "open", "GLIBC_2.2.5");
+  show_rest("by handle and version", versioned(at("small"), O_RDONLY));
+  SHOW(dlvsym(libc, "open", "GLIBC_1.0") == NULL);
+#endif
+  SHOW(dlsym(libc, "strlen") != NULL);
+}
+
 static void library_case(void) {
   void* library = dlopen(at("lib.so"), RTLD_NOW | RTLD_LOCAL | RTLD_DEEPBIND);
   SHOW(library != NULL);
@@ -913,7 +987,7 @@ static const struct {
   const char* name;
   void (*run)(void);
 } cases[] = {{"dup", dup_case}, {"locks", locks_case}, {"ready", ready_case}, {"map", map_case}, {"grow", grow_case},
-             {"turns", turns_case}, {"above", above_case}, {"unnamed", unnamed_case}, {"inside", inside_case}, {"daemon", daemon_case},
+             {"turns", turns_case}, {"above", above_case}, {"above_cwd", above_cwd_case}, {"handle", handle_case}, {"unnamed", unnamed_case}, {"inside", inside_case}, {"daemon", daemon_case},
              {"copies", copies_case}, {"aio", aio_case}, {"attributes", attributes_case},
              {"names", names_case}, {"stdio", stdio_case}, {"stdin", stdin_case}, {"cwd", cwd_case},
              {"links", links_case}, {"walk", walk_case}, {"fork", fork_case}, {"clone", clone_case},

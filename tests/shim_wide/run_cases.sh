@@ -79,7 +79,7 @@ S
   grep -q "$work/local.*local disk" "$work/got.err" || { failed=$((failed + 1)); echo "shim_wide: no warning"; cat "$work/got.err"; }
   sed -i '/local disk/d' "$work/got.err"; cat "$work/got.err"
 fi
-cases=${*:-dup locks ready map grow copies aio attributes names stdio stdin cwd turns above links walk fork inside clone exec spawn rights raw stale library}
+cases=${*:-dup locks ready map grow copies aio attributes names stdio stdin cwd turns above above_cwd links walk fork inside clone exec spawn rights raw stale library handle}
 for case in $cases; do
   ran=$((ran + 1))
   cp -a "$data" "$work/plain"  # some cases write where they can
