@@ -6,6 +6,7 @@
 
 #include "shim/calls/support.h"
 #include "shim/core/client.h"
+#include "shim/core/read_hit.h"
 #include "shim/core/serve.h"
 
 namespace penstock {
@@ -49,7 +50,7 @@ __attribute__((noinline)) ssize_t ReadCovered(int fd, void* buffer, size_t count
   return native ? real.read(fd, buffer, count) : PstFail(err);
 }
 
-__attribute__((noinline)) ssize_t PreadCovered(int fd, void* buffer, size_t count, off_t offset) {
+PST_COLD ssize_t PreadLong(int fd, void* buffer, size_t count, off_t offset) {
   if (PST_UNLIKELY(offset < 0)) return PstFail(EINVAL);  // whatever the number is
   FdEntry entry;
   bool native;
@@ -61,6 +62,17 @@ __attribute__((noinline)) ssize_t PreadCovered(int fd, void* buffer, size_t coun
     return PST_LIKELY(got >= 0) ? got : Failed(got);
   }
   return native ? real.pread(fd, buffer, count, offset) : PstFail(err);
+}
+
+// A pread that hits in one piece, else the long way.
+__attribute__((noinline)) ssize_t PreadCovered(int fd, void* buffer, size_t count, off_t offset) {
+  FdFile file;
+  if (PST_LIKELY(PstFdFileNow(fd, &file) && (uint64_t)offset < file.size && count - 1 < kMaxTotal)) {
+    const uint64_t left = file.size - (uint64_t)offset;
+    const uint64_t want = left < count ? left : count;
+    if (PST_LIKELY(PstReadHit(fd, file, buffer, want, (uint64_t)offset))) return (ssize_t)want;
+  }
+  return PreadLong(fd, buffer, count, offset);
 }
 
 // The sum of the lengths, at most kMaxTotal; -1 if the kernel would refuse them.

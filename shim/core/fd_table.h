@@ -22,6 +22,7 @@
 #pragma once
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdint.h>
 
 #include "shim/abi/key.h"
@@ -34,6 +35,7 @@ inline constexpr uint32_t kMaxFds = 1u << 20;  // numbers beyond are never cover
 inline constexpr uint32_t kFdChunk = 64;       // numbers a chunk: 264 KiB of address space
 inline constexpr uint32_t kFdPathBytes = PST_PATH_MAX;
 inline constexpr uint8_t kNoWarm = 0xFF;
+inline constexpr uint32_t kFdPathOnly = O_PATH;
 
 enum FdKind : uint8_t {
   kFdNone = 0,
@@ -129,6 +131,40 @@ PST_INLINE bool PstFdHot(int fd, FdEntry* out) {
 PST_INLINE bool PstFdChanged(int fd, const FdEntry& entry) {
   const FdEntry* now = PstFdEntryOf(fd);
   return now == nullptr || __atomic_load_n(&now->seq, __ATOMIC_ACQUIRE) != entry.seq;
+}
+
+// What a hit needs of an open file: small enough to live in registers.
+struct FdFile {
+  uint32_t slot;
+  uint32_t generation;
+  uint32_t ns;
+  pst_key128 id;
+  uint64_t version;
+  uint64_t size;
+};
+
+// A consistent look at a number's file. False: not a file of ours that can be read, or its entry is changing:
+// PstFdHot tells. `fd` must be in [0, kMaxFds). Hot.
+PST_INLINE bool PstFdFileNow(int fd, FdFile* out) {
+  using Word = uint64_t __attribute__((may_alias));
+  const auto* words = (const Word*)(const void*)PstFdEntryOf(fd);
+  if (PST_UNLIKELY(words == nullptr)) return false;
+  const uint64_t first = __atomic_load_n(&words[0], __ATOMIC_ACQUIRE);
+  const uint64_t second = __atomic_load_n(&words[1], __ATOMIC_RELAXED);
+  const uint64_t third = __atomic_load_n(&words[2], __ATOMIC_RELAXED);
+  out->id.lo = __atomic_load_n(&words[3], __ATOMIC_RELAXED);
+  out->id.hi = __atomic_load_n(&words[4], __ATOMIC_RELAXED);
+  out->version = __atomic_load_n(&words[5], __ATOMIC_RELAXED);
+  out->size = __atomic_load_n(&words[6], __ATOMIC_RELAXED);
+  __atomic_thread_fence(__ATOMIC_ACQUIRE);
+  static_assert(offsetof(FdEntry, slot) == 4 && offsetof(FdEntry, generation) == 8 &&
+                offsetof(FdEntry, kind) == 14 && offsetof(FdEntry, ns) == 16 && offsetof(FdEntry, flags) == 20 &&
+                offsetof(FdEntry, id) == 24 && offsetof(FdEntry, version) == 40 && offsetof(FdEntry, size) == 48);
+  out->slot = (uint32_t)(first >> 32);
+  out->generation = (uint32_t)second;
+  out->ns = (uint32_t)third;
+  return PST_LIKELY((first & 1u) == 0 && (uint8_t)(second >> 48) == kFdFile &&
+                    (third >> 32 & kFdPathOnly) == 0 && __atomic_load_n(&words[0], __ATOMIC_RELAXED) == first);
 }
 
 // A consistent copy of an entry. False if the number is not ours (any more).

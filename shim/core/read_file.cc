@@ -8,11 +8,15 @@
 #include "shim/copy/copy.h"
 #include "shim/core/client.h"
 #include "shim/core/materialize.h"
+#include "shim/core/read_hit.h"
 #include "shim/core/run_cache.h"
 #include "shim/core/serve.h"
 #include "shim/core/slots.h"
 
 namespace penstock {
+
+__thread ReadCursor t_read_cursors[kReadCursors];
+
 namespace {
 
 constexpr uint64_t kMaxCount = 0x7ffff000;  // as the kernel's MAX_RW_COUNT
@@ -55,28 +59,6 @@ PST_COLD void AskAhead(int fd, const FdEntry& entry, uint32_t range) {
   PstHint(ask);
 }
 
-// Where this thread is expected next, for the numbers that it reads. A table of its own: a hit stores to no
-// line that another thread's hits use.
-struct Cursor {
-  uint32_t fd;
-  uint32_t range;
-};
-constexpr unsigned kCursors = 8;
-__thread Cursor t_cursors[kCursors];
-
-// Follows a reader from range to range: called where a read takes a range's first byte. True if it came from
-// the range before, or a few back: threads that read one open file in turns skip each other's.
-PST_INLINE bool InSequence(int fd, uint32_t range) {
-  constexpr uint32_t kSkipped = 4;
-  Cursor* cursor = &t_cursors[(unsigned)fd % kCursors];
-  uint32_t past = range - cursor->range;
-  if (past == 0 && cursor->fd == (unsigned)fd) return false;  // the same place again
-  bool follows = cursor->fd == (unsigned)fd && past <= kSkipped;
-  if (range == 0) follows = true;
-  *cursor = {(unsigned)fd, range};
-  return follows;
-}
-
 PST_COLD void Marked(int fd, const FdEntry& entry, const pst_entry& found, bool in_sequence) {
   if ((found.flags & PST_ENTRY_RECENCY) != 0) NoteRecency(found);
   if ((found.flags & PST_ENTRY_READAHEAD) != 0 && in_sequence) AskAhead(fd, entry, found.key.range);
@@ -100,7 +82,7 @@ PST_INLINE uint64_t CopyRange(const pst_view* view, int fd, const FdEntry& entry
   }
   PstCopy(to, pst_entry_bytes(view, &found) + in, n);
   if (PST_UNLIKELY(!pst_entry_current(view, &found))) return 0;
-  bool in_sequence = in == 0 && InSequence(fd, key.range);
+  bool in_sequence = in == 0 && PstInSequence(fd, key.range);
   if (PST_UNLIKELY(found.flags != 0)) {
     Marked(fd, entry, found, in_sequence);
   } else {
@@ -116,9 +98,7 @@ PST_INLINE uint64_t CopyKnown(const pst_view* view, int fd, const FdEntry& entry
   if (!RunFind(view, entry, offset, count, &run)) return 0;
   PstCopy(to, run.bytes, run.count);
   if (PST_UNLIKELY(!RunCurrent(view, run))) return 0;
-  // The last range whose first byte was taken is where a sequential reader stands.
-  const uint64_t last = (offset + run.count - 1) >> PST_RANGE_SHIFT;
-  if (last << PST_RANGE_SHIFT >= offset) (void)InSequence(fd, (uint32_t)last);
+  PstNoteRun(fd, offset, run.count);
   return run.count;
 }
 

@@ -47,13 +47,16 @@ struct Run {
   uint32_t segment;
 };
 
-PST_INLINE RunLine* RunSet(const FdEntry& entry, uint64_t group) {
+// `entry` is whatever names the file: `id`, `version`, `ns`.
+template <class File>
+PST_INLINE RunLine* RunSet(const File& entry, uint64_t group) {
   const uint64_t mixed = (entry.id.lo ^ entry.version) + group * 0x9e3779b97f4a7c15ull;
   return g_run_lines[(mixed ^ mixed >> 29) % kRunSets];
 }
 
 // `want` must not reach beyond the file's end. Hot.
-PST_INLINE bool RunFind(const pst_view* view, const FdEntry& entry, uint64_t offset, uint64_t want, Run* run) {
+template <class File>
+PST_INLINE bool RunFind(const pst_view* view, const File& entry, uint64_t offset, uint64_t want, Run* run) {
   const uint64_t group = offset >> kRunShift;
   const unsigned bit = (offset >> PST_RANGE_SHIFT) % kRunRanges;
   const RunLine* lines = RunSet(entry, group);
