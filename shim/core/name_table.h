@@ -138,6 +138,11 @@ PST_INLINE bool NameTableFind(uint64_t epoch, const char* text, uint32_t len, Na
   return false;
 }
 
+PST_INLINE pst_attr NameAttr(const NameRecord& record) {
+  return {record.size, record.version, record.mtime_ns, record.ino,
+          record.kind, record.mode,    record.nlink,    record.err, {0, 0}};
+}
+
 // Keeps a record that was read under `epoch`.
 void NameTableKeep(uint64_t epoch, const char* text, uint32_t len, uint32_t mount,
                    const pst_key128& id, const pst_attr& attr, int64_t expires_ns);

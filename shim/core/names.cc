@@ -83,11 +83,6 @@ __attribute__((noinline)) bool FindInIndex(const Name& name, uint64_t epoch, con
   return true;
 }
 
-pst_attr AttrOf(const NameRecord& record) {
-  return {record.size, record.version, record.mtime_ns, record.ino,
-          record.kind, record.mode,    record.nlink,    record.err, {0, 0}};
-}
-
 PST_COLD int AskName(const Route& route, uint32_t len, const pst_key128& id, pst_attr* attr) {
   Ask ask;
   Answer answer;
@@ -104,11 +99,16 @@ PST_COLD int AskName(const Route& route, uint32_t len, const pst_key128& id, pst
 
 // Attributes of the first `len` bytes of the route, absent ones as a record.
 int Find(const Route& route, uint32_t len, pst_attr* attr) {
+  if (PST_LIKELY(route.known && len == route.rel_len)) {
+    *attr = route.attr;
+    PstCount(&pst_counters::hits_name);
+    return 0;
+  }
   const Name name = NameOf(route, len);
   const uint64_t epoch = NameEpoch(route.view);
   NameRecord record;
   if (PST_LIKELY(NameTableFind(epoch, route.text, name.text_len, &record))) {
-    *attr = AttrOf(record);
+    *attr = NameAttr(record);
     PstCount(&pst_counters::hits_name);
     return 0;
   }

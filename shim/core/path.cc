@@ -13,6 +13,7 @@
 #include "shim/core/cwd.h"
 #include "shim/core/fd_table.h"
 #include "shim/core/job_path.h"
+#include "shim/core/name_table.h"
 #include "shim/core/names.h"
 #include "shim/core/outside.h"
 
@@ -97,6 +98,7 @@ PST_COLD int TooLongErrno(const Route& route) {
       pst_attr attr;
       before.rel_len = start > 0 ? start - 1 : 0;
       before.must_be_dir = false;
+      before.known = false;
       SetId(&before);
       int err = PstLookup(before, &attr);
       return err != 0 ? err : attr.kind == PST_KIND_DIRECTORY ? ENAMETOOLONG : ENOTDIR;
@@ -120,6 +122,7 @@ PST_INLINE Cover RouteBelow(int prefix, const char* path, uint32_t len, Route* o
     if (mount == UINT32_MAX) return Fail(out, EIO);  // covered by us, unknown to the sidecar
   }
   uint32_t skip = view->mounts[mount].path_len;
+  out->known = false;
   out->view = view;
   out->mount = mount;
   out->text = path;
@@ -131,6 +134,25 @@ PST_INLINE Cover RouteBelow(int prefix, const char* path, uint32_t len, Route* o
   }
   SetId(out);
   return out->cover = Cover::kMount;
+}
+
+// Routes a path that the table of names knows by its text: with its record, and without a look at its parts.
+PST_INLINE bool RouteKnown(const char* path, uint32_t len, Route* out) {
+  const View* view = PstView();
+  NameRecord record;
+  if (PST_UNLIKELY(view == nullptr) || !NameTableFind(NameEpoch(view), path, len, &record)) return false;
+  const uint32_t mount_len = view->mounts[record.mount].path_len;
+  const uint32_t skip = mount_len + (len > mount_len ? 1 : 0);
+  out->cover = Cover::kMount;
+  out->view = view;
+  out->mount = record.mount;
+  out->text = path;
+  out->rel = path + skip;
+  out->rel_len = len - skip;
+  out->id = record.id;
+  out->known = true;
+  out->attr = NameAttr(record);
+  return true;
 }
 
 // Routes a clean absolute path (a trailing slash has been cut off and noted).
@@ -304,6 +326,7 @@ Cover PstRoute(int dirfd, const char* path, PathBuffer* buffer, Route* out) {
   if (PST_UNLIKELY(len >= PST_PATH_MAX)) return Cover::kNone;
   // A path that starts with the prefix's own text needs a look at the rest only.
   int prefix = LongestPrefix(path, (uint32_t)len);
+  if (prefix >= 0 && PST_LIKELY(RouteKnown(path, (uint32_t)len, out))) return Cover::kMount;
   uint32_t known = prefix >= 0 ? g_config.prefixes[prefix].len : 0;
   if (PST_UNLIKELY(Unclean(path + known, (uint32_t)len - known))) return RouteSlow(dirfd, path, (uint32_t)len, buffer, out);
   if (PST_UNLIKELY(len > 1 && path[len - 1] == '/')) {

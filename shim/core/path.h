@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 #include "shim/abi/key.h"
+#include "shim/abi/record.h"
 #include "shim/core/scratch.h"
 #include "shim/core/view.h"
 
@@ -33,6 +34,8 @@ struct Route {
   const char* rel;         // kMount: relative to the mount, in the caller's path or in PathBuffer.
   uint32_t rel_len;        //   NOT NUL-terminated
   pst_key128 id;           // kMount
+  bool known;              // kMount: `attr` is the name's record, as fresh as the index
+  pst_attr attr;
   const char* full;        // kAncestor: normalised absolute path, NUL-terminated. kNone: null, or the path
                            //   to give to the kernel (from AT_FDCWD) because ".." left a mount, or a folder
                            //   that is not on disk
