@@ -209,7 +209,7 @@ PST_EXPORT DIR* fdopendir(int fd) {
 
 PST_EXPORT struct dirent* readdir(DIR* dir) {
   Stream* stream = PstStreamOf(dir);
-  if (PST_LIKELY(stream != nullptr) && PST_LIKELY(stream->position >= 2)) {
+  if (PST_LIKELY(stream != nullptr)) {
     struct dirent64* entry = PstStreamFromPage(stream);
     if (PST_LIKELY(entry != nullptr)) return reinterpret_cast<struct dirent*>(entry);
   }

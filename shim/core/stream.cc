@@ -77,8 +77,7 @@ void Free(Stream* stream) {
 // The next entry of the page in hand, or null with *err: 0 the page is used up, EIO it is not sound.
 struct dirent64* FromPage(Stream* stream, int* err) {
   *err = 0;
-  uint32_t at = stream->at, limit = stream->page_bytes;
-  if (limit > PST_RANGE_BYTES || at + sizeof(pst_listing_entry) > limit) return nullptr;
+  if (stream->at + sizeof(pst_listing_entry) > stream->page_bytes) return nullptr;
   struct dirent64* entry = PstStreamFromPage(stream);
   if (entry == nullptr) *err = EIO;
   return entry;
@@ -90,6 +89,7 @@ bool PageValid(Stream* stream, uint32_t bytes, uint32_t page) {
   if (bytes < sizeof header) return false;
   memcpy(&header, stream->bytes, sizeof header);
   if (header.magic != PST_LISTING_MAGIC || header.bytes > bytes || header.bytes < sizeof header) return false;
+  if (header.bytes > PST_RANGE_BYTES) return false;
   if (header.page != page || header.pages == 0 || page >= header.pages) return false;
   if (stream->listing_id != 0 && header.listing_id != stream->listing_id) return false;
   stream->listing_id = header.listing_id;
@@ -189,7 +189,8 @@ PST_COLD int StartOver(Stream* stream, uint64_t entry_number) {
     pst_listing_entry record;
     if (stream->at + sizeof record > stream->page_bytes) break;
     memcpy(&record, stream->bytes + stream->at, sizeof record);
-    if (record.record_bytes < sizeof record) return EIO;
+    if (record.record_bytes < sizeof record || record.record_bytes > stream->page_bytes - stream->at)
+      return EIO;
     stream->at += record.record_bytes;
   }
   return 0;

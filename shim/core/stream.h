@@ -1,7 +1,7 @@
 // Directory streams of our own. A DIR* of ours is known by its address: all lie in one reserved mapping.
 //
 // Thread safety: as libc's: different streams from different threads. One stream from two threads may skip
-// or repeat entries but stays inside its memory.
+// or mistake entries, as POSIX allows, but stays inside its memory.
 #pragma once
 
 #include <dirent.h>
@@ -35,7 +35,9 @@ struct Stream {
   uint32_t reserved;
   struct dirent64 entry;
   char path[PST_PATH_MAX];   // relative to the mount; absolute for a virtual directory
-  alignas(64) unsigned char bytes[PST_RANGE_BYTES];
+  alignas(64) unsigned char before[6];
+  unsigned char bytes[PST_RANGE_BYTES];  // the page in hand; 6 beyond a line, see kDirentBefore
+  struct dirent64 behind;                // programs copy whole dirents, also the last one of a page
 };
 
 inline constexpr uint32_t kStreamNameMax = 255;
@@ -49,36 +51,40 @@ PST_INLINE Stream* PstStreamOf(const void* dir) {
                                                                           : nullptr;
 }
 
-// Copies a name of at most 255 bytes and its NUL. Both sides have room for 32 bytes more than the name: the
-// page lies in the stream, which goes on behind it, and d_name is 256 bytes long.
-PST_INLINE void PstCopyName(char* to, const unsigned char* from, uint32_t len) {
-  static_assert(sizeof(dirent64::d_name) >= 256);
-  __builtin_memcpy(to, from, 16);
-  __builtin_memcpy(to + 16, from + 16, 16);
-  if (PST_UNLIKELY(len > 32)) __builtin_memcpy(to + 32, from + 32, len - 32);
-  to[len] = 0;
+// A kind as readdir shows it, without a branch.
+PST_INLINE constexpr unsigned char StreamType(uint32_t kind) {
+  return (unsigned char)(DT_REG - DT_DIR * (kind - PST_KIND_FILE));
 }
+static_assert(StreamType(PST_KIND_FILE) == DT_REG && StreamType(PST_KIND_DIRECTORY) == DT_DIR);
 
-// The next entry of the page in hand; null if there is none or it is not sound.
+// How far before a listing's entry its dirent begins, so that the name is where it should be.
+inline constexpr uint32_t kDirentBefore = offsetof(dirent64, d_name) - offsetof(pst_listing_entry, name);
+static_assert(offsetof(Stream, bytes) % 8 == kDirentBefore, "entries are aligned as a dirent is");
+
+// The next entry of the page in hand; null if there is none or it is not sound. Its name stays where it lies in
+// the stream's copy of the page, and what stands before the name is written over. Before position 2 no page is in
+// hand, so that "." and ".." need no test here.
 PST_INLINE struct dirent64* PstStreamFromPage(Stream* stream) {
-  uint32_t at = stream->at, limit = stream->page_bytes;
-  if (PST_UNLIKELY(limit > PST_RANGE_BYTES || at + sizeof(pst_listing_entry) > limit)) return nullptr;
-  const unsigned char* record = stream->bytes + at;
+  const uint32_t at = stream->at, limit = stream->page_bytes;  // never more than PST_RANGE_BYTES
+  if (PST_UNLIKELY(at + sizeof(pst_listing_entry) > limit)) return nullptr;
+  unsigned char* record = stream->bytes + at;
   uint64_t ino;
-  uint16_t record_bytes, name_len;
-  __builtin_memcpy(&ino, record, 8);
-  __builtin_memcpy(&record_bytes, record + 8, 2);
-  __builtin_memcpy(&name_len, record + 10, 2);
-  if (PST_UNLIKELY((uint32_t)name_len - 1 >= kStreamNameMax)) return nullptr;
-  if (PST_UNLIKELY(record_bytes < PST_LISTING_ENTRY_BYTES(name_len) || record_bytes > limit - at))
+  uint16_t record_bytes;
+  __builtin_memcpy(&ino, record, sizeof ino);
+  __builtin_memcpy(&record_bytes, record + offsetof(pst_listing_entry, record_bytes), sizeof record_bytes);
+  const uint32_t kind = record[offsetof(pst_listing_entry, kind)];
+  const uint32_t after = at + record_bytes;
+  constexpr uint32_t kLeast = sizeof(pst_listing_entry), kMost = PST_LISTING_ENTRY_BYTES(kStreamNameMax);
+  // Zeros follow the name to the record's end.
+  if (PST_UNLIKELY(after > limit || record_bytes - kLeast > kMost - kLeast || stream->bytes[after - 1] != 0))
     return nullptr;
-  struct dirent64* entry = &stream->entry;
-  stream->at = at + record_bytes;
+  auto* entry = (struct dirent64*)(void*)(record - kDirentBefore);
   entry->d_ino = ino;
   entry->d_off = (off_t)++stream->position;
-  entry->d_reclen = (unsigned short)((offsetof(struct dirent64, d_name) + name_len + 1u + 7u) & ~7u);
-  entry->d_type = record[12] == PST_KIND_DIRECTORY ? DT_DIR : DT_REG;
-  PstCopyName(entry->d_name, record + 13, name_len);
+  entry->d_reclen = (unsigned short)(record_bytes + 8);
+  static_assert(kMost + 8 <= sizeof(dirent64) && (kDirentBefore <= 8));
+  entry->d_type = StreamType(kind);
+  stream->at = after;
   return entry;
 }
 
@@ -91,11 +97,8 @@ Stream* PstStreamOpenVirtual(const char* path, int* err);
 // The next entry (valid until the next call on the stream), or null: the end (*err untouched) or *err set.
 PST_COLD struct dirent64* PstStreamNextSlow(Stream* stream, int* err);
 PST_INLINE struct dirent64* PstStreamNext(Stream* stream, int* err) {
-  if (PST_LIKELY(stream->position >= 2)) {
-    struct dirent64* entry = PstStreamFromPage(stream);
-    if (PST_LIKELY(entry != nullptr)) return entry;
-  }
-  return PstStreamNextSlow(stream, err);
+  struct dirent64* entry = PstStreamFromPage(stream);
+  return PST_LIKELY(entry != nullptr) ? entry : PstStreamNextSlow(stream, err);
 }
 void PstStreamRewind(Stream* stream);
 void PstStreamSeek(Stream* stream, long where);
