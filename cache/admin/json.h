@@ -1,11 +1,14 @@
 // JSON as the admin protocol uses it: parsed without exceptions, fields taken with a check of their
 // type. A field that is missing or of another type gives the default.
 //
+// The library's whole header is for those who build or walk a document: they include
+// <nlohmann/json.hpp> themselves. Its parser and serialiser are compiled in json.cc only.
+//
 // Thread safety: pure functions.
 #pragma once
 
 #include <cstdint>
-#include <nlohmann/json.hpp>
+#include <nlohmann/json_fwd.hpp>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -15,47 +18,14 @@ namespace penstock::cache {
 
 using Json = nlohmann::ordered_json;
 
-inline std::optional<Json> ParseJson(std::string_view text) {
-  Json json = Json::parse(text, nullptr, /*allow_exceptions=*/false);
-  if (json.is_discarded()) return std::nullopt;
-  return json;
-}
+std::optional<Json> ParseJson(std::string_view text);
 
 // Bytes that are no UTF-8 (file names may be anything) are replaced.
-inline std::string JsonText(const Json& json, int indent = -1) {
-  return json.dump(indent, ' ', false, Json::error_handler_t::replace);
-}
+std::string JsonText(const Json& json, int indent = -1);
 
-inline std::string JsonString(const Json& json, const char* key, std::string_view fallback = "") {
-  if (!json.is_object()) return std::string(fallback);
-  const auto it = json.find(key);
-  if (it == json.end() || !it->is_string()) return std::string(fallback);
-  return it->get_ref<const std::string&>();
-}
-
-inline bool JsonBool(const Json& json, const char* key) {
-  if (!json.is_object()) return false;
-  const auto it = json.find(key);
-  return it != json.end() && it->is_boolean() && it->get<bool>();
-}
-
-inline std::uint64_t JsonNumber(const Json& json, const char* key, std::uint64_t fallback = 0) {
-  if (!json.is_object()) return fallback;
-  const auto it = json.find(key);
-  if (it == json.end() || !it->is_number_integer()) return fallback;
-  if (it->is_number_unsigned()) return it->get<std::uint64_t>();
-  return it->get<std::int64_t>() < 0 ? fallback
-                                     : static_cast<std::uint64_t>(it->get<std::int64_t>());
-}
-
-inline std::vector<std::string> JsonStrings(const Json& json, const char* key) {
-  std::vector<std::string> out;
-  if (!json.is_object()) return out;
-  const auto it = json.find(key);
-  if (it == json.end() || !it->is_array()) return out;
-  for (const Json& item : *it)
-    if (item.is_string()) out.push_back(item.get_ref<const std::string&>());
-  return out;
-}
+std::string JsonString(const Json& json, const char* key, std::string_view fallback = "");
+bool JsonBool(const Json& json, const char* key);
+std::uint64_t JsonNumber(const Json& json, const char* key, std::uint64_t fallback = 0);
+std::vector<std::string> JsonStrings(const Json& json, const char* key);
 
 }  // namespace penstock::cache

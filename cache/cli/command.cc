@@ -6,7 +6,9 @@
 #include <unistd.h>
 
 #include <cstdio>
+#include <nlohmann/json.hpp>
 
+#include "cache/admin/client.h"
 #include "cache/config/units.h"
 #include "cache/session/socket_files.h"
 
@@ -33,17 +35,8 @@ std::string IfThere(const std::string& path, int how) {
 
 void Complain(const std::string& text) { fmt::print(stderr, "penstock: {}\n", text); }
 
-CLI::App* AddCommand(CLI::App& app, const std::string& name, const std::string& what,
-                     const std::string& example) {
-  CLI::App* command = app.add_subcommand(name, what);
-  command->footer("Example:\n  " + example);
-  return command;
-}
-
-void AddConfigOption(CLI::App* command, std::string* file) {
-  command->add_option("-c,--config", *file, "The job's configuration")
-      ->required()
-      ->type_name("FILE");
+Argument ConfigArgument(std::string* file) {
+  return {"-c,--config", file, "The job's configuration", true, "FILE"};
 }
 
 std::optional<cache::Config> ReadConfig(const std::string& file) {
@@ -77,6 +70,21 @@ std::optional<cache::Json> AskSidecar(const cache::Config& config, const cache::
     return std::nullopt;
   }
   return *std::move(reply);
+}
+
+int TellSidecar(const std::string& config_file, const std::string& op) {
+  const auto config = ReadConfig(config_file);
+  if (!config) return kUsage;
+  return AskSidecar(*config, {{"op", op}}) ? kDone : kFailed;
+}
+
+int TellSidecar(const std::string& config_file, const std::string& op,
+                const std::vector<std::string>& paths) {
+  const auto config = ReadConfig(config_file);
+  if (!config) return kUsage;
+  const auto absolute = AbsolutePaths(paths);
+  if (!absolute) return kUsage;
+  return AskSidecar(*config, {{"op", op}, {"paths", *absolute}}) ? kDone : kFailed;
 }
 
 std::optional<std::vector<std::string>> AbsolutePaths(const std::vector<std::string>& paths) {

@@ -30,19 +30,19 @@ int Doctor(const std::string& config_file, bool json) {
 
 }  // namespace
 
-void RegisterDoctor(CLI::App& app, Chosen* chosen) {
+Command DoctorCommand() {
   struct Options {
     std::string config_file;
     bool json = false;
   };
   auto options = std::make_shared<Options>();
-  CLI::App* command =
-      AddCommand(app, "doctor",
-                 "Say what is wrong with this machine, container or configuration, and what to do",
-                 "penstock doctor -c job.toml\nExit 1 if something keeps Penstock from working.");
-  AddConfigOption(command, &options->config_file);
-  command->add_flag("--json", options->json, "As JSON");
-  command->callback([=] { *chosen = [=] { return Doctor(options->config_file, options->json); }; });
+  return {"doctor",
+          "Say what is wrong with this machine, container or configuration, and what to do",
+          "Example:\n  penstock doctor -c job.toml\n"
+          "Exit 1 if something keeps Penstock from working.",
+          {ConfigArgument(&options->config_file), {"--json", &options->json, "As JSON"}},
+          [options] { return Doctor(options->config_file, options->json); },
+          {}};
 }
 
 }  // namespace penstock::cli

@@ -3,6 +3,7 @@
 
 #include <cstdio>
 #include <memory>
+#include <nlohmann/json.hpp>
 
 #include "cache/cli/command.h"
 
@@ -42,18 +43,18 @@ int Env(const std::string& config_file, bool json) {
 
 }  // namespace
 
-void RegisterEnv(CLI::App& app, Chosen* chosen) {
+Command EnvCommand() {
   struct Options {
     std::string config_file;
     bool json = false;
   };
   auto options = std::make_shared<Options>();
-  CLI::App* command =
-      AddCommand(app, "env", "Print the variables that a program needs in its environment",
-                 "eval \"$(penstock env -c job.toml)\" && python train.py");
-  AddConfigOption(command, &options->config_file);
-  command->add_flag("--json", options->json, "As a JSON object");
-  command->callback([=] { *chosen = [=] { return Env(options->config_file, options->json); }; });
+  return {"env",
+          "Print the variables that a program needs in its environment",
+          "Example:\n  eval \"$(penstock env -c job.toml)\" && python train.py",
+          {ConfigArgument(&options->config_file), {"--json", &options->json, "As a JSON object"}},
+          [options] { return Env(options->config_file, options->json); },
+          {}};
 }
 
 }  // namespace penstock::cli

@@ -5,18 +5,14 @@
 
 namespace penstock::cli {
 
-void RegisterFlush(CLI::App& app, Chosen* chosen) {
+Command FlushCommand() {
   auto file = std::make_shared<std::string>();
-  CLI::App* command = AddCommand(app, "flush", "Wait until every closed write is in the origin",
-                                 "penstock flush -c job.toml && echo safe to leave the node");
-  AddConfigOption(command, file.get());
-  command->callback([=] {
-    *chosen = [=] {
-      const auto config = ReadConfig(*file);
-      if (!config) return kUsage;
-      return AskSidecar(*config, {{"op", "flush"}}) ? kDone : kFailed;
-    };
-  });
+  return {"flush",
+          "Wait until every closed write is in the origin",
+          "Example:\n  penstock flush -c job.toml && echo safe to leave the node",
+          {ConfigArgument(file.get())},
+          [file] { return TellSidecar(*file, "flush"); },
+          {}};
 }
 
 }  // namespace penstock::cli

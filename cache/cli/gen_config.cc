@@ -10,26 +10,32 @@
 
 namespace penstock::cli {
 
-void RegisterGenConfig(CLI::App& app, Chosen* chosen) {
+namespace {
+
+int GenConfig(const cache::GenConfigOptions& options) {
+  const std::string text = cache::GenerateConfig(options);
+  // What was given on the command line is checked as a file would be.
+  const auto parsed = cache::ParseConfig(text, "gen-config");
+  if (!parsed) {
+    for (const cache::ConfigError& error : parsed.error()) Complain(error.ToString());
+    return kUsage;
+  }
+  fmt::print("{}", text);
+  return kDone;
+}
+
+}  // namespace
+
+Command GenConfigCommand() {
   auto options = std::make_shared<cache::GenConfigOptions>();
-  CLI::App* command =
-      AddCommand(app, "gen-config", "Print a commented configuration for this machine",
-                 "penstock gen-config --mount /data/train --origin file:///srv/train > job.toml");
-  command->add_option("--mount", options->mount, "The path that programs shall see");
-  command->add_option("--origin", options->origin, "Where its data comes from");
-  command->callback([=] {
-    *chosen = [=] {
-      const std::string text = cache::GenerateConfig(*options);
-      // What was given on the command line is checked as a file would be.
-      const auto parsed = cache::ParseConfig(text, "gen-config");
-      if (!parsed) {
-        for (const cache::ConfigError& error : parsed.error()) Complain(error.ToString());
-        return kUsage;
-      }
-      fmt::print("{}", text);
-      return kDone;
-    };
-  });
+  return {"gen-config",
+          "Print a commented configuration for this machine",
+          "Example:\n"
+          "  penstock gen-config --mount /data/train --origin file:///srv/train > job.toml",
+          {{"--mount", &options->mount, "The path that programs shall see"},
+           {"--origin", &options->origin, "Where its data comes from"}},
+          [options] { return GenConfig(*options); },
+          {}};
 }
 
 }  // namespace penstock::cli

@@ -36,34 +36,23 @@ int Main(int argc, char** argv) {
   std::vector<std::string> ours;
   std::vector<std::string> program;
   Split(argc, argv, &ours, &program);
-  CLI::App app("Penstock: training data at memory speed in front of Azure Blob.", "penstock");
-  app.set_version_flag("--version", fmt::format("penstock {}", cache::kVersion));
-  app.require_subcommand(1);
-  app.footer(kFooter);
-  Chosen chosen;
-  RegisterRun(app, &chosen, &program);
-  RegisterEnv(app, &chosen);
-  RegisterStop(app, &chosen);
-  RegisterStatus(app, &chosen);
-  RegisterStat(app, &chosen);
-  RegisterDoctor(app, &chosen);
-  RegisterWarm(app, &chosen);
-  RegisterRefresh(app, &chosen);
-  RegisterFlush(app, &chosen);
-  RegisterPin(app, &chosen);
-  RegisterGenConfig(app, &chosen);
-  std::vector<std::string> backwards(ours.rbegin(), ours.rend());  // as CLI11 wants them
-  try {
-    app.parse(backwards);
-  } catch (const CLI::ParseError& error) {
-    const int code = app.exit(error);
-    return code == 0 ? kDone : kUsage;
-  }
-  if (!program.empty() && !app.got_subcommand("run")) {
+  const Command root{
+      "penstock",
+      "Penstock: training data at memory speed in front of Azure Blob.",
+      kFooter,
+      {},
+      {},
+      {RunCommand(&program), EnvCommand(), StopCommand(), StatusCommand(), StatCommand(),
+       DoctorCommand(), WarmCommand(), RefreshCommand(), FlushCommand(), PinCommand(),
+       UnpinCommand(), EvictCommand(), GenConfigCommand()},
+      fmt::format("penstock {}", cache::kVersion)};
+  const auto chosen = ParseArguments(root, ours);
+  if (!chosen) return chosen.error();
+  if (!program.empty() && (*chosen)->name != "run") {
     Complain("only `penstock run` takes a program after \"--\"");
     return kUsage;
   }
-  return chosen ? chosen() : kUsage;
+  return (*chosen)->run();
 }
 
 }  // namespace

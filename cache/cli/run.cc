@@ -12,6 +12,7 @@
 #include <atomic>
 #include <cstdio>
 #include <memory>
+#include <nlohmann/json.hpp>
 
 #include "cache/cli/command.h"
 #include "cache/cli/sidecar.h"
@@ -154,19 +155,20 @@ int Run(const Options& options, const std::vector<std::string>& program) {
 
 }  // namespace
 
-void RegisterRun(CLI::App& app, Chosen* chosen, const std::vector<std::string>* program) {
+Command RunCommand(const std::vector<std::string>* program) {
   auto options = std::make_shared<Options>();
-  CLI::App* command =
-      AddCommand(app, "run", "Run a program with the covered paths served from the cache",
-                 "penstock run -c job.toml -- python train.py --epochs 3\n"
-                 "What stands after \"--\" is the program; the exit code is the program's. A "
-                 "sidecar is started\n"
-                 "if none answers, and ends by itself `linger` after the last program.");
-  AddConfigOption(command, &options->config_file);
-  command->add_flag("--join", options->join, "Only join a sidecar; never start one");
-  command->add_flag("--strict", options->strict, "Supervise static programs too");
-  command->add_flag("--stats", options->stats, "Print the counters on stderr afterwards");
-  command->callback([=] { *chosen = [=] { return Run(*options, *program); }; });
+  return {"run",
+          "Run a program with the covered paths served from the cache",
+          "Example:\n  penstock run -c job.toml -- python train.py --epochs 3\n"
+          "What stands after \"--\" is the program; the exit code is the program's. A "
+          "sidecar is started\n"
+          "if none answers, and ends by itself `linger` after the last program.",
+          {ConfigArgument(&options->config_file),
+           {"--join", &options->join, "Only join a sidecar; never start one"},
+           {"--strict", &options->strict, "Supervise static programs too"},
+           {"--stats", &options->stats, "Print the counters on stderr afterwards"}},
+          [options, program] { return Run(*options, *program); },
+          {}};
 }
 
 }  // namespace penstock::cli

@@ -12,7 +12,9 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <nlohmann/json.hpp>
 
+#include "cache/admin/client.h"
 #include "cache/cli/command.h"
 #include "cache/job/fd.h"
 #include "cache/session/socket_files.h"

@@ -5,7 +5,6 @@
 
 #include <string>
 
-#include "cache/admin/client.h"
 #include "cache/config/config.h"
 
 namespace penstock::cli {

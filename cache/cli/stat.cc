@@ -4,6 +4,7 @@
 
 #include <cstdio>
 #include <memory>
+#include <nlohmann/json.hpp>
 
 #include "cache/cli/command.h"
 #include "cache/cli/stat_text.h"
@@ -92,16 +93,18 @@ int Stat(const Options& options) {
 
 }  // namespace
 
-void RegisterStat(CLI::App& app, Chosen* chosen) {
+Command StatCommand() {
   auto options = std::make_shared<Options>();
-  CLI::App* command = AddCommand(app, "stat", "Show the counters",
-                                 "penstock stat -c job.toml --json | jq .hits_memory");
-  AddConfigOption(command, &options->config_file);
-  command->add_flag("--json", options->json, "As a JSON object");
-  command->add_flag("--watch", options->watch, "Rates, a line a second, until interrupted");
-  command->add_flag("--prometheus", options->prometheus, "In Prometheus' text format");
-  command->add_flag("--sessions", options->sessions, "One line for each program that is joined");
-  command->callback([=] { *chosen = [=] { return Stat(*options); }; });
+  return {"stat",
+          "Show the counters",
+          "Example:\n  penstock stat -c job.toml --json | jq .hits_memory",
+          {ConfigArgument(&options->config_file),
+           {"--json", &options->json, "As a JSON object"},
+           {"--watch", &options->watch, "Rates, a line a second, until interrupted"},
+           {"--prometheus", &options->prometheus, "In Prometheus' text format"},
+           {"--sessions", &options->sessions, "One line for each program that is joined"}},
+          [options] { return Stat(*options); },
+          {}};
 }
 
 }  // namespace penstock::cli

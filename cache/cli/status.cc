@@ -3,6 +3,7 @@
 
 #include <cstdio>
 #include <memory>
+#include <nlohmann/json.hpp>
 
 #include "cache/cli/command.h"
 
@@ -30,18 +31,19 @@ int Status(const std::string& config_file, bool json) {
 
 }  // namespace
 
-void RegisterStatus(CLI::App& app, Chosen* chosen) {
+Command StatusCommand() {
   struct Options {
     std::string config_file;
     bool json = false;
   };
   auto options = std::make_shared<Options>();
-  CLI::App* command =
-      AddCommand(app, "status", "Exit 0 only when the covered paths work; for probes",
-                 "penstock status -c job.toml || echo not ready");
-  AddConfigOption(command, &options->config_file);
-  command->add_flag("--json", options->json, "The sidecar's whole answer");
-  command->callback([=] { *chosen = [=] { return Status(options->config_file, options->json); }; });
+  return {"status",
+          "Exit 0 only when the covered paths work; for probes",
+          "Example:\n  penstock status -c job.toml || echo not ready",
+          {ConfigArgument(&options->config_file),
+           {"--json", &options->json, "The sidecar's whole answer"}},
+          [options] { return Status(options->config_file, options->json); },
+          {}};
 }
 
 }  // namespace penstock::cli

@@ -2,7 +2,9 @@
 #include <fmt/format.h>
 
 #include <memory>
+#include <nlohmann/json.hpp>
 
+#include "cache/admin/client.h"
 #include "cache/cli/command.h"
 
 namespace penstock::cli {
@@ -34,19 +36,21 @@ int Stop(const std::string& config_file, bool force) {
 
 }  // namespace
 
-void RegisterStop(CLI::App& app, Chosen* chosen) {
+Command StopCommand() {
   struct Options {
     std::string config_file;
     bool force = false;
   };
   auto options = std::make_shared<Options>();
-  CLI::App* command = AddCommand(app, "stop", "End the job's sidecar",
-                                 "penstock stop -c job.toml\n"
-                                 "Refuses while programs are joined, unless --force is given.");
-  AddConfigOption(command, &options->config_file);
-  command->add_flag("--force", options->force,
-                    "Although programs are joined; their covered files then give EIO");
-  command->callback([=] { *chosen = [=] { return Stop(options->config_file, options->force); }; });
+  return {"stop",
+          "End the job's sidecar",
+          "Example:\n  penstock stop -c job.toml\n"
+          "Refuses while programs are joined, unless --force is given.",
+          {ConfigArgument(&options->config_file),
+           {"--force", &options->force,
+            "Although programs are joined; their covered files then give EIO"}},
+          [options] { return Stop(options->config_file, options->force); },
+          {}};
 }
 
 }  // namespace penstock::cli

@@ -8,7 +8,9 @@
 #include <cmath>
 #include <cstdio>
 #include <memory>
+#include <nlohmann/json.hpp>
 
+#include "cache/admin/client.h"
 #include "cache/cli/command.h"
 #include "cache/config/units.h"
 
@@ -111,23 +113,23 @@ int Warm(const std::string& config_file, const std::vector<std::string>& paths, 
 
 }  // namespace
 
-void RegisterWarm(CLI::App& app, Chosen* chosen) {
+Command WarmCommand() {
   struct Options {
     std::string config_file;
     std::vector<std::string> paths;
     bool quiet = false;
   };
   auto options = std::make_shared<Options>();
-  CLI::App* command = AddCommand(
-      app, "warm", "Bring names and data into the cache before a program asks",
-      "penstock warm -c job.toml /data/train '/data/val/shard-*.tar'\n"
-      "Folders are walked; * and ? match within a name. Ctrl-C ends it and keeps what is there.");
-  AddConfigOption(command, &options->config_file);
-  command->add_option("PATH", options->paths, "Covered files, folders or patterns")->required();
-  command->add_flag("-q,--quiet", options->quiet, "No progress bar");
-  command->callback([=] {
-    *chosen = [=] { return Warm(options->config_file, options->paths, options->quiet); };
-  });
+  return {"warm",
+          "Bring names and data into the cache before a program asks",
+          "Example:\n  penstock warm -c job.toml /data/train '/data/val/shard-*.tar'\n"
+          "Folders are walked; * and ? match within a name. Ctrl-C ends it and keeps what is "
+          "there.",
+          {ConfigArgument(&options->config_file),
+           {"PATH", &options->paths, "Covered files, folders or patterns", true},
+           {"-q,--quiet", &options->quiet, "No progress bar"}},
+          [options] { return Warm(options->config_file, options->paths, options->quiet); },
+          {}};
 }
 
 }  // namespace penstock::cli

@@ -5,10 +5,11 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 
-#include <CLI/CLI.hpp>
+#include <algorithm>
 #include <cstdio>
 #include <string>
 
+#include "cache/cli/arguments.h"
 #include "cache/config/config.h"
 #include "cache/config/version.h"
 #include "cache/daemon/sidecar.h"
@@ -76,22 +77,21 @@ int Serve(const Options& options) {
 }
 
 int Main(int argc, char** argv) {
-  CLI::App app("penstockd: the sidecar of one job, in the foreground.", "penstockd");
-  app.set_version_flag("--version", fmt::format("penstockd {}", kVersion));
-  app.footer(kFooter);
   Options options;
-  app.add_option("-c,--config", options.config_file, "The job's configuration")
-      ->required()
-      ->type_name("FILE");
-  app.add_flag("--linger", options.sidecar.linger,
-               "End sidecar.linger after the last program, as `penstock run` wants it");
-  app.add_option("--ready-fd", options.sidecar.ready_fd,
-                 "Write a byte to this descriptor once it listens");
-  try {
-    app.parse(argc, argv);
-  } catch (const CLI::ParseError& error) {
-    return app.exit(error) == 0 ? 0 : 2;
-  }
+  const cli::Command command{
+      "penstockd",
+      "penstockd: the sidecar of one job, in the foreground.",
+      kFooter,
+      {{"-c,--config", &options.config_file, "The job's configuration", true, "FILE"},
+       {"--linger", &options.sidecar.linger,
+        "End sidecar.linger after the last program, as `penstock run` wants it"},
+       {"--ready-fd", &options.sidecar.ready_fd,
+        "Write a byte to this descriptor once it listens"}},
+      {},
+      {},
+      fmt::format("penstockd {}", kVersion)};
+  const auto parsed = cli::ParseArguments(command, {argv + 1, argv + std::max(argc, 1)});
+  if (!parsed) return parsed.error();
   PrepareSignals();
   umask(022);
   return Serve(options);
