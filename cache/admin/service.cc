@@ -3,7 +3,10 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <array>
 #include <nlohmann/json.hpp>
+#include <string_view>
 #include <utility>
 
 #include "cache/admin/metrics.h"
@@ -17,6 +20,9 @@ namespace {
 constexpr std::size_t kSessionsAtOnce = 200;
 constexpr std::size_t kMaxWarmJobs = 16;
 constexpr std::int64_t kProbeFreshNs = 1'000'000'000;
+// What ends the job's sidecar or changes what it keeps.
+constexpr std::array<std::string_view, 7> kAdminsOnly = {"stop", "refresh", "warm", "warm_cancel",
+                                                         "pin",  "unpin",   "evict"};
 
 Json Ok() { return {{"ok", true}}; }
 Json No(std::string why) { return {{"ok", false}, {"error", std::move(why)}}; }
@@ -34,6 +40,12 @@ void AdminService::Handle(AdminRequest request, AdminReply reply) {
   const auto json = ParseJson(request.text);
   if (!json || !json->is_object()) return reply(Serialised(No("the request is no JSON object")));
   const std::string op = JsonString(*json, "op");
+  if (std::find(kAdminsOnly.begin(), kAdminsOnly.end(), op) != kAdminsOnly.end() &&
+      !sidecar_->registry().MayAdminister(request.peer.uid))
+    return reply(Serialised(
+        No(fmt::format("user {} may not ask this sidecar to {}: its own user, root and "
+                       "sidecar.admin_uids may",
+                       request.peer.uid, op == "warm_cancel" ? "end a warm" : op))));
   if (op == "status") {
     const std::int64_t max_age_ns = JsonBool(*json, "fresh") ? kProbeFreshNs : INT64_MAX;
     if (max_age_ns == INT64_MAX) return reply(Serialised(Status()));
@@ -89,7 +101,8 @@ Json AdminService::Sessions(const Json& request) {
 
 Json AdminService::Hold(AdminRequest& request) {
   if (sidecar_->registry().draining()) return No("the sidecar is ending");
-  sidecar_->registry().Announce(std::move(request.pidfd), request.peer.pid);
+  if (!sidecar_->registry().Announce(std::move(request.pidfd), request.peer))
+    return No("too many programs are announced and have not joined");
   return Ok();
 }
 

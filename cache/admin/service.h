@@ -12,6 +12,9 @@
 //   {"op": "refresh"|"pin"|"unpin"|"evict", "paths": [...]}
 //   {"op": "flush"}
 //
+// stop, warm, warm_cancel, refresh, pin, unpin and evict are for the sidecar's own user, root and
+// sidecar.admin_uids; the rest for all who may join.
+//
 // Thread safety: core thread only.
 #pragma once
 

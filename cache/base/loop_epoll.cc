@@ -55,12 +55,18 @@ EpollLoop::EpollLoop()
 }
 
 EpollLoop::~EpollLoop() {
+  // A file thread may wait for room in a queue that nobody empties any more.
+  queue_.Close();
   {
     const std::lock_guard lock(mutex_);
     end_threads_ = true;
   }
   wake_.notify_all();
   for (std::thread& thread : threads_) thread.join();
+  for (FileOp* op : file_ops_) {
+    op->result = -ECANCELED;
+    op->done(op);
+  }
   if (epoll_fd_ >= 0) close(epoll_fd_);
   if (timer_fd_ >= 0) close(timer_fd_);
 }
@@ -107,7 +113,8 @@ void EpollLoop::FileThread() {
   std::unique_lock lock(mutex_);
   for (;;) {
     wake_.wait(lock, [this] { return end_threads_ || !file_ops_.empty(); });
-    if (file_ops_.empty()) return;
+    // What has not begun when the loop ends does not begin: its descriptor may be another's by then.
+    if (end_threads_ || file_ops_.empty()) return;
     FileOp* op = file_ops_.front();
     file_ops_.pop_front();
     lock.unlock();

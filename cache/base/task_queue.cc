@@ -24,12 +24,20 @@ void TaskQueue::Push(Loop::Task task) {
   bool announce = false;
   {
     std::unique_lock lock(mutex_);
-    room_.wait(lock, [this] { return shared_.size() < kCapacity; });
+    room_.wait(lock, [this] { return closed_ || shared_.size() < kCapacity; });
     shared_.push_back(std::move(task));
     // One write announces everything that is pushed until the loop has taken it.
     announce = !std::exchange(announced_, true);
   }
   if (announce) Wake();
+}
+
+void TaskQueue::Close() {
+  {
+    const std::lock_guard lock(mutex_);
+    closed_ = true;
+  }
+  room_.notify_all();
 }
 
 void TaskQueue::Wake() {

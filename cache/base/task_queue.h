@@ -29,7 +29,9 @@ class TaskQueue {
 
   int event_fd() const { return event_fd_; }   // readable when there is work
   void BindToThisThread() { owner_.store(std::this_thread::get_id(), std::memory_order_relaxed); }
+  // Back pressure ends when the loop does: Close() lets those through who wait for room.
   void Push(Loop::Task task);
+  void Close();
   void Wake();                                 // async-signal-safe
   void DrainEvent();                           // after event_fd() was readable
   // Runs what was there when it was called. True if more waits.
@@ -45,6 +47,7 @@ class TaskQueue {
   std::mutex mutex_;
   std::condition_variable room_;
   std::vector<Loop::Task> shared_;             // guarded by mutex_
+  bool closed_ = false;                        // guarded by mutex_: nobody takes from it any more
   bool announced_ = false;                     // guarded by mutex_: the loop knows or will be told
   std::vector<Loop::Task> taken_;              // what RunSome() works on
   std::deque<Loop::Task> own_;

@@ -16,7 +16,7 @@ int Doctor(const std::string& config_file, bool json) {
   if (!config) return kUsage;
   cache::DoctorConfig doctor;
   doctor.socket = config->sidecar.socket;
-  doctor.cache_dirs = config->cache.dirs;
+  doctor.cache_dirs = {config->cache.dir};
   doctor.memory_bytes = config->cache.memory_bytes;
   doctor.nvme_bytes = config->cache.nvme_bytes;
   doctor.shim_path = FindShim();

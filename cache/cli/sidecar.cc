@@ -190,7 +190,8 @@ bool EnsureSidecar(const cache::Config& config, bool start) {
     return false;
   }
   std::string explanation;
-  const bool others = config.sidecar.allow_any_uid || config.sidecar.allow_uids.size() > 1;
+  const bool others = config.sidecar.allow_any_uid || config.sidecar.allow_uids.size() > 1 ||
+                      !config.sidecar.admin_uids.empty();
   if (!cache::PrepareSocketFolder(config.sidecar.socket, others, &explanation)) {
     Complain(explanation);
     return false;

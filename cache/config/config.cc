@@ -49,29 +49,27 @@ const toml::node* ReadPath(Section& section, std::string_view key, std::string* 
   return node;
 }
 
-void ReadAllowedUids(Section& section, SidecarConfig* sidecar) {
-  constexpr std::string_view kKey = "allow_uids";
-  constexpr std::string_view kAllowed = "allowed is a list of user ids such as [1000], or \"*\"";
-  sidecar->allow_uids = {static_cast<std::uint32_t>(geteuid())};
-  const toml::node* node = section.Raw(kKey);
-  if (node == nullptr) return;
-  if (const auto* text = node->as_string(); text != nullptr && text->get() == "*") {
-    sidecar->allow_any_uid = true;
-    return;
-  }
+// Appends the user ids of a list; true for "*", where that is allowed.
+bool ReadUids(Section& section, std::string_view key, bool star, std::vector<std::uint32_t>* uids) {
+  const std::string allowed =
+      fmt::format("allowed is a list of user ids such as [1000]{}", star ? ", or \"*\"" : "");
+  const toml::node* node = section.Raw(key);
+  if (node == nullptr) return false;
+  if (const auto* text = node->as_string(); star && text != nullptr && text->get() == "*") return true;
   const toml::array* list = node->as_array();
   if (list == nullptr) {
-    section.Fail(*node, kKey, fmt::format("{} is not allowed here; {}", Shown(*node), kAllowed));
-    return;
+    section.Fail(*node, key, fmt::format("{} is not allowed here; {}", Shown(*node), allowed));
+    return false;
   }
   for (const toml::node& item : *list) {
     const auto* uid = item.as_integer();
     if (uid == nullptr || uid->get() < 0 || uid->get() >= static_cast<std::int64_t>(UINT32_MAX)) {
-      section.Fail(item, kKey, fmt::format("{} is not allowed here; {}", Shown(item), kAllowed));
+      section.Fail(item, key, fmt::format("{} is not allowed here; {}", Shown(item), allowed));
       continue;
     }
-    sidecar->allow_uids.push_back(static_cast<std::uint32_t>(uid->get()));
+    uids->push_back(static_cast<std::uint32_t>(uid->get()));
   }
+  return false;
 }
 
 void ReadSidecar(Section section, SidecarConfig* sidecar) {
@@ -86,42 +84,41 @@ void ReadSidecar(Section section, SidecarConfig* sidecar) {
   section.Duration("wait", &sidecar->wait_ns, 0, kDay);
   section.Duration("grace", &sidecar->grace_ns, 0, kDay);
   section.Integer("cpus", &sidecar->cpus, 1, 1024);
-  ReadAllowedUids(section, sidecar);
+  sidecar->allow_uids = {static_cast<std::uint32_t>(geteuid())};
+  sidecar->allow_any_uid = ReadUids(section, "allow_uids", true, &sidecar->allow_uids);
+  ReadUids(section, "admin_uids", false, &sidecar->admin_uids);
   std::size_t level = 1;
   section.Choice("log_level", kLogLevels, &level);
   sidecar->log_level = kLogLevels[level];
   section.Finish();
 }
 
-void ReadCacheDirs(Section& section, std::vector<std::string>* dirs) {
+// One folder: object files are not spread over several disks yet, and a second folder that is named and
+// never used would be worse than an error.
+void ReadCacheDir(Section& section, std::string* dir) {
   constexpr std::string_view kKey = "dir";
-  constexpr std::string_view kAllowed =
-      "allowed is an absolute path such as \"/mnt/nvme/penstock\", or a list of them";
+  constexpr std::string_view kAllowed = "allowed is an absolute path such as \"/mnt/nvme/penstock\"";
   const toml::node* node = section.Raw(kKey);
   if (node == nullptr) return;
-  const auto add = [&](const toml::node& item) {
-    const auto* text = item.as_string();
-    const auto normal = text == nullptr ? std::nullopt : NormalisePath(text->get());
-    if (!normal || *normal == "/") {
-      section.Fail(item, kKey, fmt::format("{} is not allowed here; {}", Shown(item), kAllowed));
-    } else if (std::find(dirs->begin(), dirs->end(), *normal) != dirs->end()) {
-      section.Fail(item, kKey, fmt::format("{} is named twice", Shown(item)));
-    } else {
-      dirs->push_back(*normal);
-    }
-  };
-  const toml::array* list = node->as_array();
-  if (list == nullptr) {
-    add(*node);
-  } else if (list->empty()) {
-    section.Fail(*node, kKey, fmt::format("the list is empty; {}", kAllowed));
-  } else {
-    for (const toml::node& item : *list) add(item);
+  if (const toml::array* list = node->as_array(); list != nullptr && list->size() > 1)
+    return section.Fail(*node, kKey,
+                        fmt::format("names {} folders; object files lie in one: name the fastest, or "
+                                    "join the disks below it (RAID 0, LVM)",
+                                    list->size()));
+  if (const toml::array* list = node->as_array(); list != nullptr) {
+    if (list->empty())
+      return section.Fail(*node, kKey, fmt::format("the list is empty; {}", kAllowed));
+    node = list->get(0);
   }
+  const auto* text = node->as_string();
+  const auto normal = text == nullptr ? std::nullopt : NormalisePath(text->get());
+  if (!normal || *normal == "/")
+    return section.Fail(*node, kKey, fmt::format("{} is not allowed here; {}", Shown(*node), kAllowed));
+  *dir = *normal;
 }
 
 void ReadCache(Section section, CacheConfig* cache) {
-  ReadCacheDirs(section, &cache->dirs);
+  ReadCacheDir(section, &cache->dir);
   cache->memory_bytes = DefaultMemoryBytes();
   section.Bytes("memory", &cache->memory_bytes, kMinMemory, kMaxMemory);
   section.Bytes("nvme", &cache->nvme_bytes, kMinMemory, kMaxNvme);
@@ -266,7 +263,7 @@ void ReadMounts(Section& root, const std::string& file, Config* config, ConfigEr
 void FillDefaults(Config* config) {
   if (config->sidecar.socket.empty()) config->sidecar.socket = DefaultSocketPath(config->file);
   // A folder for each configuration, so that two jobs of one user do not share one.
-  if (config->cache.dirs.empty()) config->cache.dirs.push_back(DefaultCacheDir(config->file));
+  if (config->cache.dir.empty()) config->cache.dir = DefaultCacheDir(config->file);
 }
 
 }  // namespace

@@ -44,13 +44,15 @@ struct SidecarConfig {
   std::uint32_t cpus = 2;
   bool allow_any_uid = false;
   std::vector<std::uint32_t> allow_uids;  // may join; default: the sidecar's own
+  std::vector<std::uint32_t> admin_uids;  // may stop, refresh, warm, pin and evict, beside the sidecar's
+                                          // own and root
   std::string log_level = "info";
 };
 
 struct CacheConfig {
-  std::vector<std::string> dirs;  // at least one, absolute, normalised
+  std::string dir;  // absolute, normalised
   std::uint64_t memory_bytes = 0;
-  std::uint64_t nvme_bytes = 0;  // 0: half of what is free in the first folder
+  std::uint64_t nvme_bytes = 0;  // 0: half of what is free in the folder
   HugePageMode hugepages = HugePageMode::kAuto;
 };
 

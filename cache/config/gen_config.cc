@@ -40,6 +40,7 @@ linger = "60s"            # a sidecar that `penstock run` started ends this long
 #grace = "10s"            # how long a shutdown waits for requests in flight
 cpus = {cpus}                  # this machine has {all_cpus}
 #allow_uids = [1000]      # users that may join beside the sidecar's own; "*" for all
+#admin_uids = [1000]      # users that may stop, refresh and warm beside the sidecar's own and root
 #log_level = "info"       # debug, info, warning, error
 
 [cache]

@@ -305,6 +305,4 @@ Result<void> InstallCrashReport(const CrashReportConfig& config) {
 
 void UseAlternateStack() { thread_local AlternateStack stack; }
 
-void RefreshCrashModules() { g_modules.Take(); }
-
 }  // namespace penstock::cache

@@ -34,7 +34,4 @@ Result<void> InstallCrashReport(const CrashReportConfig& config);
 // Gives the calling thread an alternate stack, freed when the thread ends.
 void UseAlternateStack();
 
-// Takes a new snapshot of the loaded modules; call after dlopen.
-void RefreshCrashModules();
-
 }  // namespace penstock::cache

@@ -1,7 +1,7 @@
 // penstockd: the sidecar in the foreground.
 #include <fmt/format.h>
+#include <malloc.h>
 #include <signal.h>
-#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 
@@ -12,8 +12,10 @@
 #include "cache/cli/arguments.h"
 #include "cache/config/config.h"
 #include "cache/config/version.h"
+#include "cache/crash/crash_report.h"
 #include "cache/daemon/sidecar.h"
 #include "transport/base/log.h"
+#include "transport/base/thread.h"
 
 namespace penstock::cache {
 namespace {
@@ -41,17 +43,21 @@ void PrepareSignals() {
   signal(SIGPIPE, SIG_IGN);
 }
 
-// As many descriptors as we may have; gives how many programs that is enough for.
-std::uint32_t RaiseDescriptorLimit() {
+// As many descriptors as we may have.
+std::uint64_t RaiseDescriptorLimit() {
   rlimit limit{};
-  if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return 256;
+  if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return 1024;
+  const rlimit before = limit;
   limit.rlim_cur = limit.rlim_max;
-  (void)setrlimit(RLIMIT_NOFILE, &limit);
-  constexpr rlim_t kReserved = 256;   // origins, objects, the sidecar's own
-  constexpr rlim_t kEachProgram = 4;  // socket, pidfd, doorbell, and a ticket
-  if (limit.rlim_cur <= 2 * kReserved) return 64;
-  return static_cast<std::uint32_t>(
-      std::min<rlim_t>((limit.rlim_cur - kReserved) / kEachProgram, 1'000'000));
+  return setrlimit(RLIMIT_NOFILE, &limit) == 0 ? limit.rlim_cur : before.rlim_cur;
+}
+
+// What malloc keeps for itself counts as ours: large blocks (a listing that is built) go back at once, and
+// there are as many arenas as threads that allocate much.
+void BoundMalloc() {
+  mallopt(M_MMAP_THRESHOLD, 256 << 10);
+  mallopt(M_TRIM_THRESHOLD, 1 << 20);
+  mallopt(M_ARENA_MAX, 2);
 }
 
 int Serve(const Options& options) {
@@ -62,12 +68,9 @@ int Serve(const Options& options) {
     return 2;
   }
   log::SetLevelByName(config->sidecar.log_level);
-  const std::uint32_t fit = RaiseDescriptorLimit();
-  if (fit < config->limits.sessions) {
-    log::Debug("the limit of open files is enough for {} programs at once", fit);
-    config->limits.sessions = fit;
-  }
-  auto sidecar = Sidecar::Create(*config, options.sidecar);
+  SidecarOptions sidecar_options = options.sidecar;
+  sidecar_options.descriptors = RaiseDescriptorLimit();
+  auto sidecar = Sidecar::Create(*config, sidecar_options);
   if (!sidecar) {
     for (const std::string& line : sidecar.error().lines)
       fmt::print(stderr, "penstockd: {}\n", line);
@@ -93,6 +96,8 @@ int Main(int argc, char** argv) {
   const auto parsed = cli::ParseArguments(command, {argv + 1, argv + std::max(argc, 1)});
   if (!parsed) return parsed.error();
   PrepareSignals();
+  BoundMalloc();
+  OnThreadStart(&UseAlternateStack);
   umask(022);
   return Serve(options);
 }

@@ -11,15 +11,21 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <chrono>
+#include <condition_variable>
+#include <mutex>
 #include <nlohmann/json.hpp>
+#include <thread>
 #include <utility>
 
+#include "cache/config/machine.h"
 #include "cache/config/units.h"
 #include "cache/config/version.h"
 #include "cache/crash/crash_report.h"
 #include "shim/abi/open_file.h"
 #include "transport/base/clock.h"
 #include "transport/base/log.h"
+#include "transport/base/thread.h"
 
 namespace penstock::cache {
 namespace {
@@ -28,10 +34,12 @@ constexpr std::int64_t kPredecessorMs = 15'000;              // a sidecar that i
 constexpr std::int64_t kFirstProgramNs = 30 * kNsPerSecond;  // the program that started us joins
 constexpr std::int64_t kDrainPollNs = 5 * kNsPerMs;
 constexpr std::int64_t kCancelNs = 5 * kNsPerSecond;  // for cancelled operations to end
+constexpr std::int64_t kEndNs = 8 * kNsPerSecond;     // for origins to let go of what is cancelled
 constexpr std::uint32_t kPreparedSlots = 256;
 constexpr std::uint32_t kSlotsAtOnce = 4;
 constexpr std::int64_t kSlotsPauseNs = kNsPerMs;
 constexpr std::uint64_t kLeastNvmeBytes = 64ull << 20;
+constexpr std::uint32_t kFewSessions = 256;  // a person should hear of such a limit
 
 std::string Why(const Error& error) {
   return error.errno_value == 0 ? fmt::format("{} ({})", error.context, CodeName(error.code))
@@ -79,6 +87,33 @@ HugePages HugePagesOf(HugePageMode mode) {
   return HugePages::kAuto;
 }
 
+// Ends the process where an origin does not let go of its operations: a folder whose server is gone keeps
+// a call in the kernel for as long as it likes. What is on disk is good at every moment.
+class EndWatch {
+ public:
+  explicit EndWatch(std::int64_t limit_ns)
+      : thread_(StartThread("end-watch", [this, limit_ns] {
+          std::unique_lock lock(mutex_);
+          if (over_.wait_for(lock, std::chrono::nanoseconds(limit_ns), [this] { return done_; })) return;
+          log::Warning("an origin does not answer; ending without it");
+          _exit(0);
+        })) {}
+  ~EndWatch() {
+    {
+      const std::lock_guard lock(mutex_);
+      done_ = true;
+    }
+    over_.notify_all();
+    thread_.join();
+  }
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable over_;
+  bool done_ = false;  // guarded by mutex_
+  std::thread thread_;
+};
+
 }  // namespace
 
 Sidecar::Sidecar(const Config& config, const SidecarOptions& options)
@@ -90,13 +125,15 @@ std::expected<std::unique_ptr<Sidecar>, StartProblem> Sidecar::Create(
   StartProblem problem;
   if (!sidecar->MakeOrigins(&problem) || !sidecar->MakeCacheFolders(&problem))
     return std::unexpected(problem);
+  sidecar->ShareOut();
   CrashReportConfig crash;
-  crash.folder = config.cache.dirs[0];
+  crash.folder = config.cache.dir;
   crash.version = fmt::format("penstockd {}", kVersion);
   if (const auto installed = InstallCrashReport(crash); !installed)
     log::Warning("a crash would not be reported: {}", Why(installed.error()));
   std::string explanation;
-  const bool others = config.sidecar.allow_any_uid || config.sidecar.allow_uids.size() > 1;
+  const bool others = config.sidecar.allow_any_uid || config.sidecar.allow_uids.size() > 1 ||
+                      !config.sidecar.admin_uids.empty();
   sidecar->loop_ = MakeLoop(true);
   auto listener = Listener::Open(config.sidecar.socket, others, kPredecessorMs, &explanation);
   if (!listener) {
@@ -130,6 +167,8 @@ bool Sidecar::MakeOrigins(StartProblem* problem) {
       continue;
     }
     origins_.push_back(*std::move(made));
+    if (const std::string risk = origins_.back()->Risk(); !risk.empty())
+      log::Warning("{}: {}", mount.path, risk);
     if (mount.mode == MountMode::kReadWrite)
       log::Warning("{}: mode \"rw\" is served read-only for now: opening for write gives EROFS",
                    mount.path);
@@ -137,16 +176,36 @@ bool Sidecar::MakeOrigins(StartProblem* problem) {
   return problem->lines.empty();
 }
 
+// Every pool of descriptors, from the limit of open files.
+void Sidecar::ShareOut() {
+  FdWish wish;
+  wish.limit = options_.descriptors;
+  wish.sessions = config_.limits.sessions;
+  wish.tickets = config_.limits.tickets;
+  for (const MountConfig& mount : config_.mounts) {
+    if (mount.origin.starts_with("file:"))
+      ++wish.folders;
+    else
+      wish.connections += mount.max_connections;
+  }
+  budget_ = ShareDescriptors(wish);
+  if (budget_.tight)
+    log::Write(budget_.sessions < kFewSessions ? log::Level::kInfo : log::Level::kDebug,
+               fmt::format("the limit of {} open files is enough for {} programs at once and {} files "
+                           "that they map",
+                           wish.limit, budget_.sessions, budget_.kept_files));
+}
+
 bool Sidecar::MakeCacheFolders(StartProblem* problem) {
-  for (const std::string& dir : config_.cache.dirs) {
-    if (MakeFolder(dir)) continue;
+  const std::string& dir = config_.cache.dir;
+  if (!MakeFolder(dir)) {
     problem->lines.push_back(
         fmt::format("the cache folder {} cannot be used: {}; set cache.dir to "
                     "a folder that user {} can write",
                     dir, strerror(errno), geteuid()));
     return false;
   }
-  if (config_.cache.nvme_bytes == 0) config_.cache.nvme_bytes = HalfOfFree(config_.cache.dirs[0]);
+  if (config_.cache.nvme_bytes == 0) config_.cache.nvme_bytes = HalfOfFree(config_.cache.dir);
   return true;
 }
 
@@ -176,6 +235,7 @@ bool Sidecar::MakeMemory(StartProblem* problem) {
 bool Sidecar::MakeEngineParts(StartProblem* problem) {
   JobFolderConfig job;
   job.path = config_.sidecar.socket + PST_JOB_FOLDER_SUFFIX;
+  job.max_kept_files = budget_.kept_files;
   auto folder = OpenJobFolder(job);
   if (!folder) {
     problem->lines.push_back(
@@ -184,8 +244,11 @@ bool Sidecar::MakeEngineParts(StartProblem* problem) {
   }
   job_ = *std::move(folder);
   ObjectStoreConfig objects;
-  objects.dir = config_.cache.dirs[0];
+  objects.dir = config_.cache.dir;
   objects.max_bytes = config_.cache.nvme_bytes;
+  objects.max_open = budget_.objects;
+  // Memory files are nobody's arena and count against the container all the same.
+  objects.fallback_bytes = std::min(objects.fallback_bytes, MemoryLimitBytes() / 8);
   for (const auto& one : origins_) objects.origins.push_back(one->Describe());
   auto store = MakeObjectStore(loop_.get(), objects);
   if (!store) {
@@ -212,7 +275,7 @@ bool Sidecar::MakeEngineParts(StartProblem* problem) {
   EngineOptions options;
   options.cpus = config_.sidecar.cpus;
   engine_ = MakeEngine(loop_.get(), arena_.get(), objects_.get(), std::move(mounts), options);
-  tickets_ = std::make_unique<Tickets>(loop_.get(), config_.limits.tickets);
+  tickets_ = std::make_unique<Tickets>(loop_.get(), budget_.tickets);
   context_.loop = loop_.get();
   context_.engine = engine_.get();
   context_.job = job_.get();
@@ -223,7 +286,9 @@ bool Sidecar::MakeEngineParts(StartProblem* problem) {
   RegistryConfig registry;
   registry.allow_any_uid = config_.sidecar.allow_any_uid;
   registry.allow_uids = config_.sidecar.allow_uids;
-  registry.max_sessions = config_.limits.sessions;
+  registry.admin_uids = config_.sidecar.admin_uids;
+  registry.max_sessions = budget_.sessions;
+  registry.max_handshakes = budget_.handshakes;
   registry_ = std::make_unique<Registry>(&context_, arena_.get(), registry,
                                          [this](AdminRequest request, AdminReply reply) {
                                            admin_->Handle(std::move(request), std::move(reply));
@@ -246,7 +311,9 @@ bool Sidecar::WatchSignals(StartProblem* problem) {
 
 Sidecar::~Sidecar() {
   if (signals_.valid() && loop_) loop_->Unwatch(signals_.get());
-  // In the order of who uses whom; the socket goes last, when nothing of this one is left.
+  const EndWatch watch(kEndNs);
+  // In the order of who uses whom. The lock goes last, when nothing of this one is left.
+  if (listener_) listener_->Close();
   probes_.reset();
   registry_.reset();
   admin_.reset();
@@ -431,6 +498,8 @@ Json Sidecar::StatJson() {
             {"arena_bytes_used", engine.arena_bytes_used},
             {"arena_bytes_live", engine.arena_bytes_live},
             {"arena_bytes_total", engine.arena_bytes_total},
+            {"arena_bytes_prepared", arena.bytes_prepared},
+            {"index_bytes", arena_->index_bytes()},
             {"arena_segments_huge", arena.segments_huge},
             {"index_entries", engine.index_entries},
             {"inflight", engine.inflight},
@@ -438,6 +507,7 @@ Json Sidecar::StatJson() {
             {"object_bytes", objects.bytes},
             {"slots_leased", job.slots_leased},
             {"kept_files", job.kept_files},
+            {"directories", job.directories},
             {"uptime_s", (MonotonicNs() - started_ns_) / kNsPerSecond}}}};
 }
 

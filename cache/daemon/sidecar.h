@@ -12,6 +12,7 @@
 #include "cache/admin/service.h"
 #include "cache/base/loop.h"
 #include "cache/config/config.h"
+#include "cache/daemon/fd_budget.h"
 #include "cache/daemon/probes.h"
 #include "cache/engine/engine.h"
 #include "cache/job/job_folder.h"
@@ -25,6 +26,7 @@ namespace penstock::cache {
 struct SidecarOptions {
   bool linger = false;  // end by itself after the last program
   int ready_fd = -1;    // a byte is written here once it listens
+  std::uint64_t descriptors = 65'536;  // RLIMIT_NOFILE
 };
 
 // Why it could not start, and the exit code for it: 2 the configuration, 1 all else.
@@ -59,6 +61,7 @@ class Sidecar final : public SidecarControl {
   bool MakeMemory(StartProblem* problem);
   bool MakeEngineParts(StartProblem* problem);
   bool WatchSignals(StartProblem* problem);
+  void ShareOut();
   void Serve();
   void PrepareSlots(std::uint32_t made);
   void OnSignal();
@@ -67,6 +70,7 @@ class Sidecar final : public SidecarControl {
 
   Config config_;
   SidecarOptions options_;
+  FdBudget budget_;
   std::vector<std::unique_ptr<origin::Origin>> origins_;
   std::unique_ptr<Loop> loop_;
   std::unique_ptr<Listener> listener_;

@@ -146,6 +146,9 @@ void CheckOrigins(Checks& to, const DoctorConfig& config) {
       continue;
     }
     const std::string what = fmt::format("{} <- {}", mount.path, (*made)->Describe());
+    if (const std::string risk = (*made)->Risk(); !risk.empty())
+      Add(to, "origin", Verdict::kWarn, fmt::format("{}: {}", mount.path, risk),
+          "give the mount an endpoint with https://");
     const auto probed = (*made)->Probe(timeout_ms, &explanation);
     if (probed) {
       Add(to, "origin", Verdict::kOk, what + " answers");

@@ -114,8 +114,8 @@ class Engine {
 // Limits of the engine. The defaults are the sidecar's; tests make them small.
 struct EngineOptions {
   unsigned cpus = 2;                                   // threads for checksums
-  std::uint64_t catalog_bytes = 24ull << 20;           // what is known about names
-  std::uint64_t listing_bytes = 8ull << 20;            // serialized listings kept for ListingRead
+  std::uint64_t catalog_bytes = 12ull << 20;           // what is known about names
+  std::uint64_t listing_bytes = 4ull << 20;            // serialized listings kept for ListingRead
   std::uint32_t inflight_reads = 64;                   // origin reads at once
   std::uint64_t inflight_bytes = 64ull << 20;
   std::size_t max_questions = 16'384;                 // listings and stats under way; reads queued

@@ -42,6 +42,7 @@ EngineImpl::EngineImpl(Loop* loop, Arena* arena, ObjectStore* objects, std::vect
       siblings_(&names_, &fetcher_, options_) {}
 
 EngineImpl::~EngineImpl() {
+  ending_ = true;
   calls_.reset();
   while (!waiting_.empty()) End(waiting_.begin()->first, ECANCELED);
 }
@@ -110,8 +111,22 @@ EngineOp* EngineImpl::Find(WaitId id) {
 void EngineImpl::End(WaitId id, int err) {
   auto node = waiting_.extract(id);
   if (node.empty()) return;
-  if (node.mapped().timer != 0) loop_->CancelTimer(node.mapped().timer);
-  Done(node.mapped().op, err);
+  const Waiting& waiting = node.mapped();
+  if (waiting.timer != 0) loop_->CancelTimer(waiting.timer);
+  if (!ending_) {
+    // What nobody else waits for is taken back: no work outlives those who asked for it.
+    names_.Leave(id);
+    if (waiting.demands) fetcher_.Leave(waiting.file, waiting.first, waiting.last, id, err != 0);
+  }
+  Done(waiting.op, err);
+}
+
+void EngineImpl::NoteDemand(WaitId id, const FileInfo& info, std::uint32_t first, std::uint32_t last) {
+  Waiting& waiting = waiting_.at(id);
+  waiting.file = info.key;
+  waiting.first = first;
+  waiting.last = last;
+  waiting.demands = true;
 }
 
 void EngineImpl::Cancel(EngineOp* op) {
@@ -122,7 +137,7 @@ void EngineImpl::Cancel(EngineOp* op) {
 
 void EngineImpl::Lookup(EngineOp* op) {
   const WaitId id = Wait(op);
-  names_.Resolve(op->mount, op->path, [this, id](int err, const NameEntry* entry) {
+  names_.Resolve(op->mount, op->path, id, [this, id](int err, const NameEntry* entry) {
     EngineOp* waiting = Find(id);
     if (waiting == nullptr) return;
     if (entry != nullptr) {
@@ -135,7 +150,7 @@ void EngineImpl::Lookup(EngineOp* op) {
 
 void EngineImpl::List(EngineOp* op) {
   const WaitId id = Wait(op);
-  names_.List(op->mount, op->path, [this, id](int err, const std::shared_ptr<const Listing>& listing) {
+  names_.List(op->mount, op->path, id, [this, id](int err, const std::shared_ptr<const Listing>& listing) {
     EngineOp* waiting = Find(id);
     if (waiting == nullptr) return;
     if (err == 0) {
@@ -166,7 +181,7 @@ void EngineImpl::ListingRead(EngineOp* op) {
     return Done(op, 0);
   }
   const WaitId id = Wait(op);
-  names_.List(op->mount, op->path, [this, id](int err, const std::shared_ptr<const Listing>& listing) {
+  names_.List(op->mount, op->path, id, [this, id](int err, const std::shared_ptr<const Listing>& listing) {
     EngineOp* waiting = Find(id);
     if (waiting == nullptr) return;
     if (err == 0 && waiting->version != 0 && waiting->version != listing->id()) err = ESTALE;
@@ -196,10 +211,10 @@ bool EngineImpl::KnownFile(std::uint32_t mount, const std::string& path, pst_key
 }
 
 void EngineImpl::FindFile(std::uint32_t mount, const std::string& path, pst_key128 id,
-                          std::uint64_t version, InfoDone done) {
+                          std::uint64_t version, WaitId asker, InfoDone done) {
   FileInfo info;
   if (KnownFile(mount, path, id, version, &info)) return done(0, &info);
-  names_.Resolve(mount, path, [this, mount, path, id, version, done = std::move(done)](
+  names_.Resolve(mount, path, asker, [this, mount, path, id, version, done = std::move(done)](
                                   int err, const NameEntry* entry) mutable {
     FileInfo found;
     if (err != 0) return done(err, nullptr);
@@ -216,7 +231,7 @@ void EngineImpl::Fetch(EngineOp* op) {
     return Done(op, 0);
   }
   const WaitId id = Wait(op);
-  FindFile(op->mount, op->path, op->id, op->version, [this, id](int err, const FileInfo* info) {
+  FindFile(op->mount, op->path, op->id, op->version, id, [this, id](int err, const FileInfo* info) {
     if (Find(id) == nullptr) return;
     if (err != 0) return End(id, err);
     FetchFile(id, *info);
@@ -232,15 +247,17 @@ void EngineImpl::FetchFile(WaitId id, const FileInfo& info) {
   const std::uint32_t first = RangeOf(op->offset);
   const std::uint32_t last = std::min(RangeOf(op->offset + length - 1), first + kMaxAskRanges - 1);
   if (info.size <= options_.whole_file_bytes) {
-    fetcher_.Want(info, 0, info.Ranges() - 1, false);
+    NoteDemand(id, info, 0, info.Ranges() - 1);
+    fetcher_.Demand(info, 0, info.Ranges() - 1, id);
     siblings_.OnAsk(info, op->cursor >> 16);
   } else {
     const std::uint32_t urgent = std::min(last, first + kUrgentRanges - 1);
-    fetcher_.Want(info, first, urgent, false);
-    if (urgent < last) fetcher_.Want(info, urgent + 1, last, false);
+    NoteDemand(id, info, first, last);
+    fetcher_.Demand(info, first, urgent, id);
+    if (urgent < last) fetcher_.Demand(info, urgent + 1, last, id);
     AskAhead(*op, info, first, last);
   }
-  fetcher_.WaitFor(info, first, [this, id](int err) { End(id, err); });
+  fetcher_.WaitFor(info, first, id, [this, id](int err) { End(id, err); });
 }
 
 void EngineImpl::HintFile(EngineOp* op, const FileInfo& info) {
@@ -251,12 +268,12 @@ void EngineImpl::HintFile(EngineOp* op, const FileInfo& info) {
   if (info.size <= options_.whole_file_bytes) {
     siblings_.OnAsk(info, op->cursor >> 16);
     if (op->offset >= info.size) return;
-    return fetcher_.Want(info, 0, info.Ranges() - 1, true);
+    return fetcher_.Prefetch(info, 0, info.Ranges() - 1);
   }
   if (op->offset >= info.size) return;
   const std::uint64_t length = std::clamp<std::uint64_t>(op->length, 1, info.size - op->offset);
   const std::uint32_t last = std::min(RangeOf(op->offset + length - 1), asked + kMaxAskRanges - 1);
-  fetcher_.Want(info, asked, last, true);
+  fetcher_.Prefetch(info, asked, last);
   AskAhead(*op, info, asked, last);
 }
 
@@ -267,7 +284,7 @@ void EngineImpl::AskAhead(const EngineOp& op, const FileInfo& info, std::uint32_
       read_ahead_.OnAsk(op.cursor, info.key, first, last, info.Ranges(), max_window, op.hint);
   if (ahead.old_marker != ReadAhead::kNoRange) fetcher_.Unmark(info.key, ahead.old_marker);
   if (ahead.count == 0) return;
-  fetcher_.Want(info, ahead.first, ahead.first + ahead.count - 1, true);
+  fetcher_.Prefetch(info, ahead.first, ahead.first + ahead.count - 1);
   if (ahead.marker != ReadAhead::kNoRange) fetcher_.Mark(info.key, ahead.marker);
   readahead_ranges_ += ahead.count;
 }
@@ -275,7 +292,7 @@ void EngineImpl::AskAhead(const EngineOp& op, const FileInfo& info, std::uint32_
 void EngineImpl::Read(EngineOp* op) {
   op->result_length = 0;
   const WaitId id = Wait(op);
-  FindFile(op->mount, op->path, op->id, op->version, [this, id](int err, const FileInfo* info) {
+  FindFile(op->mount, op->path, op->id, op->version, id, [this, id](int err, const FileInfo* info) {
     if (Find(id) == nullptr) return;
     if (err != 0) return End(id, err);
     ReadStep(id, *info);
@@ -297,8 +314,9 @@ void EngineImpl::ReadStep(WaitId id, const FileInfo& info) {
     const pst_entry* entry = tier_.Find(info.key.RangeKey(range));
     if (entry == nullptr) {
       if (++waiting.tries > kMaxReadTries) return End(id, EIO);
-      fetcher_.Want(info, range, range, false);
-      return fetcher_.WaitFor(info, range, [this, id, info](int err) {
+      NoteDemand(id, info, range, range);
+      fetcher_.Demand(info, range, range, id);
+      return fetcher_.WaitFor(info, range, id, [this, id, info](int err) {
         if (err != 0) return End(id, err);
         ReadStep(id, info);
       });
@@ -319,7 +337,7 @@ void EngineImpl::ReadStep(WaitId id, const FileInfo& info) {
 void EngineImpl::Materialize(EngineOp* op) {
   if (objects_ == nullptr) return Done(op, ENOSPC);
   const WaitId id = Wait(op);
-  FindFile(op->mount, op->path, op->id, op->version, [this, id](int err, const FileInfo*) {
+  FindFile(op->mount, op->path, op->id, op->version, id, [this, id](int err, const FileInfo*) {
     EngineOp* waiting = Find(id);
     if (waiting == nullptr) return;
     if (err != 0) return End(id, err);
@@ -333,13 +351,14 @@ void EngineImpl::Materialize(EngineOp* op) {
     // From here on it is the store's, which answers for the deadline too.
     auto node = waiting_.extract(id);
     if (node.mapped().timer != 0) loop_->CancelTimer(node.mapped().timer);
+    names_.Leave(id);
     waiting->impl = nullptr;
     objects_->Materialize(waiting, this);
   });
 }
 
 void EngineImpl::StartRead(SourceRead* read) {
-  FindFile(read->mount, read->path, read->id, read->version, [this, read](int err, const FileInfo* info) {
+  FindFile(read->mount, read->path, read->id, read->version, ++last_wait_, [this, read](int err, const FileInfo* info) {
     if (err == 0) {
       if (read->offset > info->size || read->length > info->size - read->offset) err = EINVAL;
     }

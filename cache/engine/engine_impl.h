@@ -40,11 +40,16 @@ class EngineImpl final : public Engine, private ObjectSource {
     Loop::TimerId timer = 0;
     std::uint64_t progress = 0;             // kRead: bytes copied so far
     std::uint32_t tries = 0;
+    FileKey file;                           // what it demanded of the fetcher, if `demands`
+    std::uint32_t first = 0;
+    std::uint32_t last = 0;
+    bool demands = false;
   };
   using InfoDone = std::move_only_function<void(int err, const FileInfo* info)>;
 
   WaitId Wait(EngineOp* op);
   EngineOp* Find(WaitId id);
+  void NoteDemand(WaitId id, const FileInfo& info, std::uint32_t first, std::uint32_t last);
   void End(WaitId id, int err);
   static void Done(EngineOp* op, int err);
 
@@ -65,7 +70,7 @@ class EngineImpl final : public Engine, private ObjectSource {
 
   // The file of a version, asked for if it is not known; ESTALE if the name holds another one.
   void FindFile(std::uint32_t mount, const std::string& path, pst_key128 id, std::uint64_t version,
-                InfoDone done);
+                WaitId asker, InfoDone done);
   bool KnownFile(std::uint32_t mount, const std::string& path, pst_key128 id, std::uint64_t version,
                  FileInfo* info);
   // Fills in the path from the key, or the key from the path. False if neither names anything.
@@ -85,6 +90,7 @@ class EngineImpl final : public Engine, private ObjectSource {
   ReadAhead read_ahead_;
   Siblings siblings_;
   std::uint64_t readahead_ranges_ = 0;
+  bool ending_ = false;
 };
 
 }  // namespace penstock::cache

@@ -45,8 +45,17 @@ std::uint32_t Fetcher::MaxWindowRanges(std::uint32_t mount) const {
 
 // ---- What is wanted ----
 
+void Fetcher::Demand(const FileInfo& info, std::uint32_t first, std::uint32_t last, Asker asker) {
+  Want(info, first, last, false, 0, asker);
+}
+
+void Fetcher::Prefetch(const FileInfo& info, std::uint32_t first, std::uint32_t last,
+                       std::uint64_t group) {
+  Want(info, first, last, true, group, 0);
+}
+
 void Fetcher::Want(const FileInfo& info, std::uint32_t first, std::uint32_t last, bool prefetch,
-                   std::uint64_t group) {
+                   std::uint64_t group, Asker asker) {
   if (info.size == 0) return;
   last = std::min(last, info.Ranges() - 1);
   const std::uint32_t max_ranges = MaxReadRanges(info.key.mount);
@@ -58,7 +67,13 @@ void Fetcher::Want(const FileInfo& info, std::uint32_t first, std::uint32_t last
       if (!*file) *file = std::make_shared<File>(File{info, {}, {}, {}});
     }
     if (const auto found = (*file)->ranges.find(range); found != (*file)->ranges.end()) {
-      if (!prefetch && found->second->prefetch) Promote(found->second);
+      Flight* there = found->second;
+      if (prefetch) {
+        there->guessed = true;
+      } else {
+        if (there->prefetch) Promote(there);
+        there->askers.insert(asker);
+      }
       open = nullptr;
       continue;
     }
@@ -74,37 +89,100 @@ void Fetcher::Want(const FileInfo& info, std::uint32_t first, std::uint32_t last
       flight->first = range;
       flight->group = group;
       flight->prefetch = prefetch;
+      flight->guessed = prefetch;
+      if (!prefetch) flight->askers.insert(asker);
       flight->give_up_ns = MonotonicNs() + (*mounts_)[info.key.mount].deadline_ns;
       open = flight.get();
-      (prefetch ? prefetch_ : demand_).push_back(std::move(flight));
+      Enqueue(std::move(flight));
     }
     ++open->count;
     open->bytes += info.RangeBytes(range);
     (*file)->ranges.emplace(range, open);
   }
-  if (file != nullptr && (*file)->ranges.empty() && (*file)->waiters.empty()) files_.erase(info.key);
+  if (file != nullptr) ForgetIfIdle(std::shared_ptr<File>(*file));
   Pump();
+}
+
+void Fetcher::Enqueue(std::unique_ptr<Flight> flight) {
+  Flight* raw = flight.get();
+  Queue& queue = QueueOf(*raw);
+  raw->at = queue.insert(queue.end(), std::move(flight));
+}
+
+std::unique_ptr<Fetcher::Flight> Fetcher::Dequeue(Flight* flight) {
+  std::unique_ptr<Flight> taken = std::move(*flight->at);
+  QueueOf(*flight).erase(flight->at);
+  return taken;
 }
 
 // Somebody waits now for what was only a guess.
 void Fetcher::Promote(Flight* flight) {
-  for (auto at = prefetch_.begin(); at != prefetch_.end(); ++at) {
-    if (at->get() != flight) continue;
+  if (flight->call != nullptr) {  // it runs already
     flight->prefetch = false;
-    flight->group = 0;
-    demand_.push_back(std::move(*at));
-    prefetch_.erase(at);
     return;
   }
+  std::unique_ptr<Flight> taken = Dequeue(flight);
+  flight->prefetch = false;
+  flight->group = 0;
+  Enqueue(std::move(taken));
 }
 
-void Fetcher::WaitFor(const FileInfo& info, std::uint32_t range, Done done) {
+void Fetcher::WaitFor(const FileInfo& info, std::uint32_t range, Asker asker, Done done) {
   if (Present(info.key, range)) return done(0);
   const auto found = files_.find(info.key);
   if (found == files_.end() || !found->second->ranges.contains(range)) return done(EIO);
-  std::vector<Done>& waiters = found->second->waiters[range];
+  std::map<Asker, Done>& waiters = found->second->waiters[range];
   if (!waiters.empty()) ++stats_.joins;
-  waiters.push_back(std::move(done));
+  waiters.emplace(asker, std::move(done));
+}
+
+// ---- What is wanted no more ----
+
+void Fetcher::Leave(const FileKey& key, std::uint32_t first, std::uint32_t last, Asker asker,
+                    bool gave_up) {
+  const auto found = files_.find(key);
+  if (found == files_.end()) return;
+  const std::shared_ptr<File> file = found->second;
+  for (std::uint32_t range = first; range <= last; ++range) {
+    if (const auto waiting = file->waiters.find(range); waiting != file->waiters.end()) {
+      waiting->second.erase(asker);
+      if (waiting->second.empty()) file->waiters.erase(waiting);
+    }
+    const auto flown = file->ranges.find(range);
+    if (flown == file->ranges.end()) continue;
+    Flight* flight = flown->second;
+    if (flight->askers.erase(asker) > 0 && flight->askers.empty()) Unasked(flight, gave_up);
+  }
+  ForgetIfIdle(file);
+}
+
+void Fetcher::Unasked(Flight* flight, bool gave_up) {
+  if (flight->prefetch) return;
+  const bool keep = !gave_up || flight->guessed;
+  if (flight->call != nullptr) {
+    if (!keep) CancelRead(flight);
+    return;
+  }
+  std::unique_ptr<Flight> taken = Dequeue(flight);
+  if (!keep || prefetch_.size() >= kMaxQueuedPrefetch) return Finish(flight, ECANCELED, {});
+  flight->prefetch = true;
+  flight->guessed = true;
+  Enqueue(std::move(taken));
+}
+
+// Whoever wants these ranges from now on gets a flight of its own: this one ends with an error.
+void Fetcher::CancelRead(Flight* flight) {
+  flight->orphan = true;
+  File* file = flight->file.get();
+  for (std::uint32_t i = 0; i < flight->count; ++i) file->ranges.erase(flight->first + i);
+  calls_->Cancel(flight->call);
+}
+
+void Fetcher::ForgetIfIdle(const std::shared_ptr<File>& file) {
+  if (!file->ranges.empty() || !file->waiters.empty()) return;
+  if (const auto found = files_.find(file->info.key); found != files_.end() && found->second == file) {
+    files_.erase(found);
+  }
 }
 
 void Fetcher::Mark(const FileKey& key, std::uint32_t range) {
@@ -120,12 +198,8 @@ void Fetcher::Unmark(const FileKey& key, std::uint32_t range) {
 void Fetcher::DropPrefetch(std::uint64_t group) {
   std::vector<std::unique_ptr<Flight>> dropped;
   for (auto at = prefetch_.begin(); at != prefetch_.end();) {
-    if ((*at)->group == group) {
-      dropped.push_back(std::move(*at));
-      at = prefetch_.erase(at);
-    } else {
-      ++at;
-    }
+    Flight* flight = (at++)->get();
+    if (flight->group == group) dropped.push_back(Dequeue(flight));
   }
   for (const auto& flight : dropped) Finish(flight.get(), EIO, {});  // nobody waits: it was not promoted
 }
@@ -148,24 +222,21 @@ void Fetcher::Pump() {
 }
 
 // True if the queue is empty afterwards.
-bool Fetcher::PumpQueue(std::deque<std::unique_ptr<Flight>>* queue, std::uint32_t max_running,
+bool Fetcher::PumpQueue(Queue* queue, std::uint32_t max_running,
                         std::uint64_t max_bytes) {
   while (!queue->empty()) {
     Flight* next = queue->front().get();
     if (running_ >= max_running || (running_ > 0 && running_bytes_ + next->bytes > max_bytes)) return false;
     if (!ReserveAll(next)) {
       if (next->prefetch || MonotonicNs() >= next->give_up_ns) {
-        const std::unique_ptr<Flight> given_up = std::move(queue->front());
-        queue->pop_front();
+        const std::unique_ptr<Flight> given_up = Dequeue(next);
         Finish(given_up.get(), EIO, {});
         continue;
       }
       if (running_ == 0) RetryLater();
       return false;
     }
-    std::unique_ptr<Flight> flight = std::move(queue->front());
-    queue->pop_front();
-    StartRead(std::move(flight));
+    StartRead(Dequeue(next));
   }
   return true;
 }
@@ -203,6 +274,7 @@ void Fetcher::StartRead(std::unique_ptr<Flight> flight) {
   call->deadline_ns = MonotonicNs() + mount.deadline_ns;
   call->want_crcs = true;
   for (const Space& space : flight->spaces) call->buffers.emplace_back(tier_->Bytes(space), space.bytes);
+  flight->call = call.get();
   ++stats_.fetches;
   ++running_;
   running_bytes_ += flight->bytes;
@@ -225,9 +297,10 @@ int Fetcher::Outcome(const FileInfo& file, const ReadCall& call) {
 }
 
 void Fetcher::ReadDone(std::unique_ptr<Flight> flight, ReadCall& call) {
+  flight->call = nullptr;
   --running_;
   running_bytes_ -= flight->bytes;
-  const int err = Outcome(flight->file->info, call);
+  const int err = flight->orphan ? ECANCELED : Outcome(flight->file->info, call);
   if (err == ESTALE) version_changed_(flight->file->info.key.mount, flight->file->info.path);
   Finish(flight.get(), err, call.crcs);
   Pump();
@@ -239,6 +312,10 @@ void Fetcher::Finish(Flight* flight, int err, const std::vector<std::uint32_t>& 
   std::vector<Done> released;
   for (std::uint32_t i = 0; i < flight->count; ++i) {
     const std::uint32_t range = flight->first + i;
+    if (flight->orphan) {  // the range may be another flight's by now
+      if (i < flight->spaces.size()) tier_->Abandon(flight->spaces[i]);
+      continue;
+    }
     file->ranges.erase(range);
     const bool marked = file->marks.erase(range) > 0;
     if (i < flight->spaces.size()) {
@@ -251,14 +328,10 @@ void Fetcher::Finish(Flight* flight, int err, const std::vector<std::uint32_t>& 
       }
     }
     if (auto waiting = file->waiters.extract(range); !waiting.empty()) {
-      for (Done& done : waiting.mapped()) released.push_back(std::move(done));
+      for (auto& [asker, done] : waiting.mapped()) released.push_back(std::move(done));
     }
   }
-  if (file->ranges.empty() && file->waiters.empty()) {
-    if (const auto found = files_.find(info.key); found != files_.end() && found->second == file) {
-      files_.erase(found);
-    }
-  }
+  ForgetIfIdle(file);
   for (Done& done : released) done(err);
 }
 

@@ -4,12 +4,18 @@
 // Demand goes before prefetch; both are bounded in requests and bytes. Where the arena has no room
 // because reads in flight hold all of it, a read waits until one of them is over.
 //
+// Demand is somebody's: each flight knows its askers. When the last of them has given up, a flight that
+// waits in the queue is dropped and one that runs is cancelled at the origin, unless read-ahead or a
+// sibling prefetch wants the same ranges. When the last one has got its answer, what is still queued
+// becomes a prefetch: no demand is left in the queue that no operation counts.
+//
 // Thread safety: the core thread only.
 #pragma once
 
 #include <cstdint>
-#include <deque>
 #include <functional>
+#include <list>
+#include <map>
 #include <memory>
 #include <string>
 #include <unordered_map>
@@ -41,6 +47,7 @@ struct FileInfo {
 class Fetcher {
  public:
   using Done = std::move_only_function<void(int err)>;
+  using Asker = std::uint64_t;             // an operation that waits; 0 is nobody
   using Forget = std::function<void(std::uint32_t mount, const std::string& path)>;
 
   struct Stats {
@@ -55,10 +62,12 @@ class Fetcher {
 
   // Makes sure that ranges [first, last] are present or in flight. A prefetch may be dropped.
   // `group` (not 0) names prefetches that DropPrefetch() can take back.
-  void Want(const FileInfo& file, std::uint32_t first, std::uint32_t last, bool prefetch,
-            std::uint64_t group = 0);
-  // `done` runs when `range`, which Want() was called for, is published or has failed; at once if present.
-  void WaitFor(const FileInfo& file, std::uint32_t range, Done done);
+  void Demand(const FileInfo& file, std::uint32_t first, std::uint32_t last, Asker asker);
+  void Prefetch(const FileInfo& file, std::uint32_t first, std::uint32_t last, std::uint64_t group = 0);
+  // `done` runs when `range`, which the asker demanded, is published or has failed; at once if present.
+  void WaitFor(const FileInfo& file, std::uint32_t range, Asker asker, Done done);
+  // The asker is over with ranges [first, last], which it demanded: with an answer, or because it gave up.
+  void Leave(const FileKey& file, std::uint32_t first, std::uint32_t last, Asker asker, bool gave_up);
   // Puts the read-ahead flag on a range, now or when it is published.
   void Mark(const FileKey& file, std::uint32_t range);
   void Unmark(const FileKey& file, std::uint32_t range);
@@ -72,23 +81,31 @@ class Fetcher {
   std::uint32_t MaxWindowRanges(std::uint32_t mount) const;
   const Stats& stats() const { return stats_; }
   std::size_t running() const { return running_; }
+  std::size_t queued() const { return demand_.size() + prefetch_.size(); }
 
  private:
   struct File;
+  struct Flight;
+  using Queue = std::list<std::unique_ptr<Flight>>;
   struct Flight {
     std::shared_ptr<File> file;
     std::uint32_t first = 0;
     std::uint32_t count = 0;
     std::uint64_t bytes = 0;
     std::uint64_t group = 0;
-    bool prefetch = false;
+    bool prefetch = false;                 // in that queue
+    bool guessed = false;                  // a policy wants it too: it stays when its askers go
+    bool orphan = false;                   // cancelled: its ranges are no longer its own
+    std::unordered_set<Asker> askers;
+    Queue::iterator at;                    // in its queue, while `call` is null
+    ReadCall* call = nullptr;
     std::int64_t give_up_ns = 0;           // for a place in the arena
     std::vector<Space> spaces;
   };
   struct File {
     FileInfo info;
     std::unordered_map<std::uint32_t, Flight*> ranges;             // queued or in flight
-    std::unordered_map<std::uint32_t, std::vector<Done>> waiters;
+    std::unordered_map<std::uint32_t, std::map<Asker, Done>> waiters;
     std::unordered_set<std::uint32_t> marks;
   };
 
@@ -96,9 +113,17 @@ class Fetcher {
     return (*mounts_)[mount].mount_class == MountClass::kDataset ? DataClass::kDataset
                                                                  : DataClass::kGeneral;
   }
+  void Want(const FileInfo& file, std::uint32_t first, std::uint32_t last, bool prefetch,
+            std::uint64_t group, Asker asker);
+  Queue& QueueOf(const Flight& flight) { return flight.prefetch ? prefetch_ : demand_; }
+  void Enqueue(std::unique_ptr<Flight> flight);
+  std::unique_ptr<Flight> Dequeue(Flight* flight);
   void Promote(Flight* flight);
+  void Unasked(Flight* flight, bool gave_up);
+  void CancelRead(Flight* flight);
+  void ForgetIfIdle(const std::shared_ptr<File>& file);
   void Pump();
-  bool PumpQueue(std::deque<std::unique_ptr<Flight>>* queue, std::uint32_t max_running,
+  bool PumpQueue(Queue* queue, std::uint32_t max_running,
                  std::uint64_t max_bytes);
   bool ReserveAll(Flight* flight);
   void StartRead(std::unique_ptr<Flight> flight);
@@ -113,8 +138,8 @@ class Fetcher {
   EngineOptions options_;
   Forget version_changed_;
   std::unordered_map<FileKey, std::shared_ptr<File>, FileKeyHash> files_;
-  std::deque<std::unique_ptr<Flight>> demand_;
-  std::deque<std::unique_ptr<Flight>> prefetch_;
+  Queue demand_;
+  Queue prefetch_;
   std::uint32_t running_ = 0;
   std::uint64_t running_bytes_ = 0;
   std::uint64_t retry_timer_ = 0;

@@ -132,6 +132,7 @@ Listing ListingBuilder::Finish(std::uint64_t id) {
     head->total_count = listing.count_;
   }
   listing.SetId(id);
+  *this = {};
   return listing;
 }
 

@@ -50,12 +50,12 @@ class Listing {
 // Collects children in any order. A listing beyond kMaxBytes is not built: Full() says so.
 class ListingBuilder {
  public:
-  static constexpr std::size_t kMaxBytes = 1u << 30;
+  static constexpr std::size_t kMaxBytes = 256u << 20;  // some 3 million names
 
   // Names that are empty or longer than 255 bytes are left out.
   void Add(std::string_view name, std::uint64_t ino, std::uint8_t kind);
   bool Full() const { return entries_.size() > kMaxBytes; }
-  // Sorts (in parallel when it is large), drops repeated names, and cuts pages.
+  // Sorts (in parallel when it is large), drops repeated names, and cuts pages. The builder is empty then.
   Listing Finish(std::uint64_t id);
 
  private:

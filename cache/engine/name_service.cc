@@ -1,5 +1,6 @@
 #include "cache/engine/name_service.h"
 
+#include <malloc.h>
 #include <sys/random.h>
 
 #include <algorithm>
@@ -15,6 +16,8 @@ namespace {
 
 constexpr std::size_t kMaxDirectories = 32'768;
 constexpr int kEvictionLooks = 16;  // at directories, to make room for one
+constexpr std::size_t kMaxAbandoned = 16;
+constexpr std::uint64_t kTrimNames = 20'000;
 
 std::string_view ParentOf(std::string_view path) {
   const std::size_t slash = path.rfind('/');
@@ -155,7 +158,7 @@ const NameEntry* NameService::KnownByAncestors(std::uint32_t mount, const std::s
 
 // ---- Asking ----
 
-void NameService::Resolve(std::uint32_t mount, const std::string& path, NameDone done) {
+void NameService::Resolve(std::uint32_t mount, const std::string& path, Asker asker, NameDone done) {
   if (const NameEntry* entry = Fresh(mount, path)) return done(0, entry);
   if (path.empty()) {  // the mount itself is there, whatever the origin says
     NameEntry root;
@@ -168,29 +171,30 @@ void NameService::Resolve(std::uint32_t mount, const std::string& path, NameDone
   const Directory* directory = FindDirectory(mount, KeyOf(parent), parent);
   if (directory == nullptr || directory->known == Known::kNothing ||
       directory->expires_ns <= MonotonicNs()) {
-    return AskParent(mount, path, std::move(done));
+    return AskParent(mount, path, asker, std::move(done));
   }
   const NameEntry* stale = catalog_.Find(mount, KeyOf(path), path);
   const bool decided = directory->known == Known::kAll && !directory->lost_child &&
                        (stale == nullptr || stale->kind == PST_KIND_ABSENT);
   if (decided) return done(0, PutAbsent(mount, path, ENOENT, directory->expires_ns));
-  AskStat(mount, path, std::move(done));
+  AskStat(mount, path, asker, std::move(done));
 }
 
-void NameService::AskParent(std::uint32_t mount, const std::string& path, NameDone done) {
+void NameService::AskParent(std::uint32_t mount, const std::string& path, Asker asker, NameDone done) {
   const std::string parent(ParentOf(path));
   ListFlight* flight = StartList(mount, parent);
   if (flight == nullptr) return done(EIO, nullptr);
-  if (!flight->first_page) return AskStat(mount, path, std::move(done));  // a long one is under way
+  if (!flight->first_page) return AskStat(mount, path, asker, std::move(done));  // a long one is under way
   const std::int64_t expires_ns = flight->expires_ns;
-  ++waiters_;
-  flight->first_waiters.push_back([this, mount, path, expires_ns, done = std::move(done)](int err) mutable {
-    AfterList(mount, path, err, expires_ns, std::move(done));
-  });
+  places_[asker] = {{mount, KeyOf(parent)}, true};
+  flight->first_waiters.emplace(
+      asker, [this, mount, path, expires_ns, asker, done = std::move(done)](int err) mutable {
+        AfterList(mount, path, err, expires_ns, asker, std::move(done));
+      });
 }
 
 void NameService::AfterList(std::uint32_t mount, const std::string& path, int err,
-                            std::int64_t expires_ns, NameDone done) {
+                            std::int64_t expires_ns, Asker asker, NameDone done) {
   const std::string parent(ParentOf(path));
   if (err == 0) {
     const Directory* directory = FindDirectory(mount, KeyOf(parent), parent);
@@ -202,13 +206,13 @@ void NameService::AfterList(std::uint32_t mount, const std::string& path, int er
     if (directory != nullptr && directory->known == Known::kAll && !directory->lost_child) {
       return done(0, PutAbsent(mount, path, ENOENT, directory->expires_ns));
     }
-    return AskStat(mount, path, std::move(done));
+    return AskStat(mount, path, asker, std::move(done));
   }
-  if (err == EACCES) return AskStat(mount, path, std::move(done));  // may read, may not list
+  if (err == EACCES) return AskStat(mount, path, asker, std::move(done));  // may read, may not list
   if (err != ENOENT && err != ENOTDIR) return done(err, nullptr);
   if (parent.empty()) return done(0, PutAbsent(mount, path, ENOENT, expires_ns));
   // The parent is missing, or a file.
-  Resolve(mount, parent, [this, mount, path, expires_ns, done = std::move(done)](
+  Resolve(mount, parent, asker, [this, mount, path, expires_ns, done = std::move(done)](
                              int error, const NameEntry* above) mutable {
     if (error != 0) return done(error, nullptr);
     const int absent = above->kind == PST_KIND_FILE     ? ENOTDIR
@@ -218,38 +222,108 @@ void NameService::AfterList(std::uint32_t mount, const std::string& path, int er
   });
 }
 
-void NameService::AskStat(std::uint32_t mount, const std::string& path, NameDone done) {
+void NameService::AskStat(std::uint32_t mount, const std::string& path, Asker asker, NameDone done) {
   const CatalogKey key{mount, KeyOf(path)};
   if (!MayWait() || !(MayAsk() || stats_.contains(key))) return done(EIO, nullptr);
-  std::vector<NameDone>& waiters = stats_[key];
-  ++waiters_;
-  waiters.push_back(std::move(done));
-  if (waiters.size() > 1) return;
+  const auto [at, fresh] = stats_.try_emplace(key);
+  StatFlight* flight = &at->second;
+  places_[asker] = {key, false};
+  flight->waiters.emplace(asker, std::move(done));
+  if (!fresh) return;
+  flight->path = path;
+  StartStat(key, flight);
+}
+
+void NameService::StartStat(const CatalogKey& key, StatFlight* flight) {
   auto call = std::make_unique<StatCall>();
-  call->name = path;
-  call->deadline_ns = Deadline(mount);
-  const std::int64_t expires_ns = TtlFromNow(mount);
+  call->name = flight->path;
+  call->deadline_ns = Deadline(key.mount);
+  flight->call = call.get();
+  flight->serial = ++last_serial_;
+  flight->expires_ns = TtlFromNow(key.mount);
   calls_->Start<StatCall>(
-      std::move(call), mounts_[mount].origin, [this, key, path, expires_ns](StatCall& stat) {
-        auto node = stats_.extract(key);
-        if (node.empty()) return;
-        waiters_ -= node.mapped().size();
-        const int err = stat.ok() ? 0 : ErrnoOf(stat.error);
-        const NameEntry* entry = nullptr;
-        if (err == 0) entry = PutInfo(key.mount, path, stat.info, expires_ns);
-        if (err == ENOENT || err == ENOTDIR) entry = PutAbsent(key.mount, path, err, expires_ns);
-        if (entry == nullptr) {
-          for (NameDone& waiter : node.mapped()) waiter(err, nullptr);
-          return;
-        }
-        const NameEntry copy = *entry;  // a waiter may put others
-        for (NameDone& waiter : node.mapped()) waiter(0, &copy);
-      });
+      std::move(call), mounts_[key.mount].origin,
+      [this, key, serial = flight->serial](StatCall& done) { StatDone(key, serial, done); });
+}
+
+void NameService::StatDone(const CatalogKey& key, std::uint64_t serial, StatCall& call) {
+  const auto found = stats_.find(key);
+  if (found == stats_.end() || found->second.serial != serial) return;
+  StatFlight flight = std::move(found->second);
+  stats_.erase(found);
+  Released(flight.waiters);
+  const int err = call.ok() ? 0 : ErrnoOf(call.error);
+  const NameEntry* entry = nullptr;
+  if (err == 0) entry = PutInfo(key.mount, flight.path, call.info, flight.expires_ns);
+  if (err == ENOENT || err == ENOTDIR) entry = PutAbsent(key.mount, flight.path, err, flight.expires_ns);
+  if (entry == nullptr) {
+    for (auto& [asker, waiter] : flight.waiters) waiter(err, nullptr);
+    return;
+  }
+  const NameEntry copy = *entry;  // a waiter may put others
+  for (auto& [asker, waiter] : flight.waiters) waiter(0, &copy);
+}
+
+// ---- Questions nobody waits for any more, and those that must be asked again ----
+
+void NameService::Leave(Asker asker) {
+  const auto place = places_.find(asker);
+  if (place == places_.end()) return;
+  const CatalogKey key = place->second.key;
+  const bool list = place->second.list;
+  places_.erase(place);
+  if (list) return LeaveList(key, asker);
+  const auto found = stats_.find(key);
+  if (found == stats_.end()) return;
+  found->second.waiters.erase(asker);
+  if (!found->second.waiters.empty()) return;
+  calls_->Cancel(found->second.call);
+  stats_.erase(found);
+}
+
+void NameService::LeaveList(const CatalogKey& key, Asker asker) {
+  const auto found = lists_.find(key);
+  if (found == lists_.end()) return;
+  ListFlight* flight = found->second.get();
+  flight->first_waiters.erase(asker);
+  flight->whole_waiters.erase(asker);
+  if (!flight->first_waiters.empty() || !flight->whole_waiters.empty()) return;
+  if (!flight->first_page && abandoned_ < kMaxAbandoned) {
+    flight->abandoned = true;
+    ++abandoned_;
+    return;
+  }
+  calls_->Cancel(flight->call);
+  DropList(key);
+}
+
+void NameService::DropList(const CatalogKey& key) {
+  const auto found = lists_.find(key);
+  if (found == lists_.end()) return;
+  if (found->second->abandoned) --abandoned_;
+  lists_.erase(found);
+}
+
+void NameService::StartOver(std::uint32_t mount, std::string_view path) {
+  const std::string_view parent = ParentOf(path);
+  for (auto& [key, flight] : stats_) {
+    if (key.mount != mount || !IsBelow(flight.path, path)) continue;
+    calls_->Cancel(flight.call);
+    StartStat(key, &flight);
+  }
+  for (auto& [key, flight] : lists_) {
+    if (key.mount != mount || !(IsBelow(flight->path, path) || flight->path == parent)) continue;
+    calls_->Cancel(flight->call);
+    flight->builder = {};
+    flight->first_page = true;
+    flight->expires_ns = TtlFromNow(mount);
+    AskPage(flight.get(), "");
+  }
 }
 
 // ---- Listings ----
 
-void NameService::List(std::uint32_t mount, const std::string& path, ListDone done) {
+void NameService::List(std::uint32_t mount, const std::string& path, Asker asker, ListDone done) {
   const pst_key128 id = KeyOf(path);
   const Directory* directory = FindDirectory(mount, id, path);
   if (directory != nullptr && directory->listing && directory->expires_ns > MonotonicNs()) {
@@ -264,11 +338,12 @@ void NameService::List(std::uint32_t mount, const std::string& path, ListDone do
   ListFlight* flight = StartList(mount, path);
   if (flight == nullptr) return done(EIO, nullptr);
   const std::int64_t expires_ns = flight->expires_ns;
-  ++waiters_;
-  flight->whole_waiters.push_back([this, mount, path, id, expires_ns, done = std::move(done)](
-                                      int err, std::shared_ptr<const Listing> listing) mutable {
+  if (std::exchange(flight->abandoned, false)) --abandoned_;
+  places_[asker] = {{mount, id}, true};
+  flight->whole_waiters.emplace(asker, [this, mount, path, id, expires_ns, asker, done = std::move(done)](
+                                           int err, std::shared_ptr<const Listing> listing) mutable {
     if (err != ENOENT && err != ENOTDIR) return done(err, std::move(listing));
-    Resolve(mount, path, [this, mount, path, id, expires_ns, done = std::move(done)](
+    Resolve(mount, path, asker, [this, mount, path, id, expires_ns, done = std::move(done)](
                              int error, const NameEntry* what) mutable {
       if (error != 0) return done(error, nullptr);
       if (what->kind == PST_KIND_FILE) return done(ENOTDIR, nullptr);
@@ -294,22 +369,28 @@ NameService::ListFlight* NameService::StartList(std::uint32_t mount, const std::
   Directory& directory = DirectoryFor(mount, id, path);
   // What the last listing knew does not become whole again by asking; only the new answer does that.
   if (std::exchange(directory.lost_child, false)) directory.known = Known::kNothing;
-  AskPage(mount, id, "");
+  AskPage(started, "");
   return started;
 }
 
-void NameService::AskPage(std::uint32_t mount, pst_key128 id, std::string marker) {
+void NameService::AskPage(ListFlight* flight, std::string marker) {
   auto call = std::make_unique<ListCall>();
-  call->directory = lists_[{mount, id}]->path;
+  call->directory = flight->path;
   call->marker = std::move(marker);
-  call->deadline_ns = Deadline(mount);
-  calls_->Start<ListCall>(std::move(call), mounts_[mount].origin,
-                          [this, mount, id](ListCall& done) { PageDone(mount, id, done); });
+  call->deadline_ns = Deadline(flight->mount);
+  flight->call = call.get();
+  flight->serial = ++last_serial_;
+  const CatalogKey key{flight->mount, KeyOf(flight->path)};
+  calls_->Start<ListCall>(
+      std::move(call), mounts_[flight->mount].origin,
+      [this, key, serial = flight->serial](ListCall& done) { PageDone(key, serial, done); });
 }
 
-void NameService::PageDone(std::uint32_t mount, pst_key128 id, ListCall& call) {
-  const auto found = lists_.find({mount, id});
-  if (found == lists_.end()) return;
+void NameService::PageDone(const CatalogKey& key, std::uint64_t serial, ListCall& call) {
+  const auto found = lists_.find(key);
+  if (found == lists_.end() || found->second->serial != serial) return;
+  const std::uint32_t mount = key.mount;
+  const pst_key128 id = key.id;
   ListFlight* flight = found->second.get();
   if (!call.ok()) return EndList(mount, id, ErrnoOf(call.error), nullptr);
   for (const origin::ObjectInfo& info : call.entries) {
@@ -331,16 +412,13 @@ void NameService::PageDone(std::uint32_t mount, pst_key128 id, ListCall& call) {
   if (flight->builder.Full()) return EndList(mount, id, ENOMEM, nullptr);
   flight->first_page = false;
   auto waiters = std::exchange(flight->first_waiters, {});
-  waiters_ -= waiters.size();
-  for (auto& waiter : waiters) waiter(0);
+  Released(waiters);
+  for (auto& [asker, waiter] : waiters) waiter(0);
   // A waiter may have asked for the whole meanwhile.
-  const auto again = lists_.find({mount, id});
-  if (again == lists_.end()) return;
-  if (again->second->whole_waiters.empty()) {
-    lists_.erase(again);
-    return;
-  }
-  AskPage(mount, id, std::move(call.next_marker));
+  const auto again = lists_.find(key);
+  if (again == lists_.end() || again->second->serial != serial) return;
+  if (again->second->whole_waiters.empty() && !again->second->abandoned) return DropList(key);
+  AskPage(again->second.get(), std::move(call.next_marker));
 }
 
 std::shared_ptr<Listing> NameService::FinishListing(ListFlight* flight) {
@@ -378,13 +456,20 @@ void NameService::EndList(std::uint32_t mount, pst_key128 id, int err, std::shar
   auto node = lists_.extract({mount, id});
   if (node.empty()) return;
   const std::unique_ptr<ListFlight> flight = std::move(node.mapped());
-  waiters_ -= flight->first_waiters.size() + flight->whole_waiters.size();
-  for (auto& waiter : flight->first_waiters) waiter(err);
-  for (ListDone& waiter : flight->whole_waiters) waiter(err, listing);
+  if (flight->abandoned) --abandoned_;
+  Released(flight->first_waiters);
+  Released(flight->whole_waiters);
+  for (auto& [asker, waiter] : flight->first_waiters) waiter(err);
+  for (auto& [asker, waiter] : flight->whole_waiters) waiter(err, listing);
+  // What building it took lies in many small holes by now.
+  if (listing && listing->count() > kTrimNames) (void)malloc_trim(0);
 }
 
 void NameService::PublishListing(std::uint32_t mount, pst_key128 id, const Listing& listing,
                                  std::int64_t expires_ns) {
+  // One that would push its own first pages out again is for the slow lane: published anew for each page
+  // that a reader misses, it would cost the square of its pages.
+  if (listing.bytes().size() > tier_->HeadroomBytes(DataClass::kRecord) / 2) return;
   const std::uint32_t expires_ds = arena_->ExpiresDs(expires_ns);
   for (std::uint32_t page = 0; page < listing.pages() && page <= PST_LISTING_PAGES_MAX; ++page) {
     const pst_key key = RecordKey(mount, id, PST_RANGE_LISTING + page);
@@ -476,6 +561,7 @@ void NameService::ForgetBelow(std::uint32_t mount, std::string_view path) {
   const pst_key128 parent_id = KeyOf(parent);
   std::unordered_set<CatalogKey, CatalogKeyHash> doomed_ids{{mount, parent_id}};
   catalog_.EraseBelow(mount, path);
+  StartOver(mount, path);
   for (auto& [key, directory] : directories_) {
     if (key.mount != mount || !(IsBelow(directory.path, path) || directory.path == parent)) continue;
     doomed_ids.insert(key);

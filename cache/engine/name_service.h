@@ -5,13 +5,19 @@
 // whose first page is the whole decides about every child, absent ones included; of a larger directory
 // only the names asked for are looked up.
 //
-// Thread safety: the core thread only. Callbacks may run before the call returns, and must cope with what
-// they waited for having ended otherwise (a deadline): the service knows no deadlines but its own.
+// Who asks is named by a number and may leave: a question that nobody waits for any more is taken back at
+// the origin. Only a listing of many pages that has begun to come goes on, a few at a time: who asks for it
+// again finds it. A refresh makes the questions under way below its path start over, so that no answer from
+// before it is given after it.
+//
+// Thread safety: the core thread only. Callbacks may run before the call returns. The service knows no
+// deadlines but its own.
 #pragma once
 
 #include <cstdint>
 #include <deque>
 #include <functional>
+#include <map>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -28,6 +34,7 @@ namespace penstock::cache {
 
 class NameService {
  public:
+  using Asker = std::uint64_t;           // waits for one answer at a time
   // err 0: `entry` is fresh (kind ABSENT with entry->err for a name that is not there). Else the origin
   // gave no answer: an errno, entry null.
   using NameDone = std::move_only_function<void(int err, const NameEntry* entry)>;
@@ -37,8 +44,10 @@ class NameService {
   NameService(const std::vector<Mount>* mounts, Arena* arena, MemoryTier* tier, OriginCalls* calls,
               const EngineOptions& options);
 
-  void Resolve(std::uint32_t mount, const std::string& path, NameDone done);
-  void List(std::uint32_t mount, const std::string& path, ListDone done);
+  void Resolve(std::uint32_t mount, const std::string& path, Asker asker, NameDone done);
+  void List(std::uint32_t mount, const std::string& path, Asker asker, ListDone done);
+  // The asker waits no longer; its callback is dropped. Nothing if it does not wait.
+  void Leave(Asker asker);
 
   // What is known without asking: fresh entries only / any entry of that version.
   const NameEntry* Fresh(std::uint32_t mount, const std::string& path);
@@ -66,27 +75,54 @@ class NameService {
     bool lost_child = false;             // the catalog has dropped one since the listing began
     std::shared_ptr<Listing> listing;    // the last whole one, while it is kept
   };
+  // A question to the origin: `serial` tells an answer to it from one to what it replaced.
   struct ListFlight {
     std::uint32_t mount = 0;
+    std::uint64_t serial = 0;
+    ListCall* call = nullptr;
     std::string path;
     ListingBuilder builder;
     std::int64_t expires_ns = 0;
     bool first_page = true;
-    std::vector<std::move_only_function<void(int)>> first_waiters;  // the first page decides
-    std::vector<ListDone> whole_waiters;
+    bool abandoned = false;              // goes on without anybody waiting
+    std::map<Asker, std::move_only_function<void(int)>> first_waiters;  // the first page decides
+    std::map<Asker, ListDone> whole_waiters;
+  };
+  struct StatFlight {
+    std::uint64_t serial = 0;
+    StatCall* call = nullptr;
+    std::string path;
+    std::int64_t expires_ns = 0;
+    std::map<Asker, NameDone> waiters;
+  };
+  struct Place {                         // where an asker waits
+    CatalogKey key;
+    bool list = false;
   };
 
-  void AskParent(std::uint32_t mount, const std::string& path, NameDone done);
+  void AskParent(std::uint32_t mount, const std::string& path, Asker asker, NameDone done);
   void AfterList(std::uint32_t mount, const std::string& path, int err, std::int64_t expires_ns,
-                 NameDone done);
-  void AskStat(std::uint32_t mount, const std::string& path, NameDone done);
-  // False: one more of these would break a limit; the answer is EIO.
-  bool MayAsk() const { return lists_.size() + stats_.size() < max_questions_; }
-  bool MayWait() const { return waiters_ < max_waiters_; }
+                 Asker asker, NameDone done);
+  void AskStat(std::uint32_t mount, const std::string& path, Asker asker, NameDone done);
+  void StartStat(const CatalogKey& key, StatFlight* flight);
+  void StatDone(const CatalogKey& key, std::uint64_t serial, StatCall& call);
+  void LeaveList(const CatalogKey& key, Asker asker);
+  void DropList(const CatalogKey& key);
+  void StartOver(std::uint32_t mount, std::string_view path);
+  template <typename Waiters>
+  void Released(const Waiters& waiters) {
+    for (const auto& waiter : waiters) places_.erase(waiter.first);
+  }
+  // False: one more of these would break a limit; the answer is EIO. Calls that are cancelled but not
+  // over count too: a folder on a dead server keeps them.
+  bool MayAsk() const {
+    return lists_.size() + stats_.size() < max_questions_ && calls_->running() < 2 * max_questions_;
+  }
+  bool MayWait() const { return places_.size() < max_waiters_; }
   // Null: MayAsk() or MayWait() said no.
   ListFlight* StartList(std::uint32_t mount, const std::string& path);
-  void AskPage(std::uint32_t mount, pst_key128 id, std::string marker);
-  void PageDone(std::uint32_t mount, pst_key128 id, ListCall& call);
+  void AskPage(ListFlight* flight, std::string marker);
+  void PageDone(const CatalogKey& key, std::uint64_t serial, ListCall& call);
   void EndList(std::uint32_t mount, pst_key128 id, int err, std::shared_ptr<Listing> listing);
   std::shared_ptr<Listing> FinishListing(ListFlight* flight);
   void PublishListing(std::uint32_t mount, pst_key128 id, const Listing& listing, std::int64_t expires_ns);
@@ -111,14 +147,16 @@ class NameService {
   std::uint64_t max_listing_bytes_;
   std::size_t max_questions_;                      // below the bound on directories, which they pin
   std::size_t max_waiters_;
-  std::size_t waiters_ = 0;
+  std::unordered_map<Asker, Place> places_;
+  std::uint64_t last_serial_ = 0;
+  std::size_t abandoned_ = 0;                      // listings that go on by themselves
   Catalog catalog_;
   std::unordered_map<CatalogKey, Directory, CatalogKeyHash> directories_;
   std::deque<CatalogKey> directory_order_;
   std::deque<CatalogKey> kept_listings_;           // oldest first
   std::uint64_t kept_bytes_ = 0;
   std::unordered_map<CatalogKey, std::unique_ptr<ListFlight>, CatalogKeyHash> lists_;
-  std::unordered_map<CatalogKey, std::vector<NameDone>, CatalogKeyHash> stats_;
+  std::unordered_map<CatalogKey, StatFlight, CatalogKeyHash> stats_;
 };
 
 }  // namespace penstock::cache

@@ -7,6 +7,7 @@
 
 #include "cache/base/loop.h"
 #include "transport/base/crc32c.h"
+#include "transport/base/thread.h"
 
 namespace penstock::cache {
 namespace {
@@ -20,6 +21,11 @@ constexpr std::uint64_t kInlineCrcBytes = 256 * 1024;
 #endif
 constexpr unsigned kMaxParallelism = 64;
 
+// TBB starts its threads by itself: each is made ready as ours are when it first works for us.
+void EnterWorker() {
+  if (g_on_thread_start != nullptr) g_on_thread_start();
+}
+
 unsigned Parallelism(unsigned cpus) { return std::clamp(cpus, 2u, kMaxParallelism); }
 
 }  // namespace
@@ -31,7 +37,10 @@ void ReadCall::ComputeCrcs() {
     return;
   }
   tbb::parallel_for(std::size_t{0}, buffers.size(),
-                    [this](std::size_t i) { crcs[i] = Crc32c(buffers[i]); });
+                    [this](std::size_t i) {
+                      EnterWorker();
+                      crcs[i] = Crc32c(buffers[i]);
+                    });
 }
 
 std::uint64_t ReadCall::BytesToCheck() const {
@@ -78,6 +87,7 @@ void OriginCalls::Done(origin::Op* op) {
   const std::uint64_t bytes = call->BytesToCheck();
   if (bytes > kInlineCrcBytes) {
     call->owner->workers_.enqueue([call] {
+      EnterWorker();
       call->ComputeCrcs();
       call->owner->Deliver(call);
     });

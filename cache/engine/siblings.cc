@@ -65,7 +65,7 @@ void Siblings::Prefetch(const FileInfo& file, std::string_view directory, const 
     if (entry->size > budget) return;
     budget -= entry->size;
     const FileInfo next{{file.key.mount, KeyOf(path), entry->version}, path, entry->token, entry->size};
-    fetcher_->Want(next, 0, next.Ranges() - 1, true, reader->group);
+    fetcher_->Prefetch(next, 0, next.Ranges() - 1, reader->group);
     if (at == begin + reader->window / 2) fetcher_->Mark(next.key, 0);
     ++prefetched_;
   }

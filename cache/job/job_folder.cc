@@ -234,8 +234,10 @@ Result<std::vector<std::uint32_t>> JobFolderImpl::Lease(std::uint64_t session,
                                                         std::uint32_t count) {
   if (!leases_.IsLive(session)) return Fail(Code::kInvalid, "a lease for an unknown session");
   const std::uint32_t held = leases_.CountOf(session);
-  const std::uint32_t most =
-      held >= config_.max_slots_per_session ? 0 : config_.max_slots_per_session - held;
+  // Whatever one takes, as much is left for those who come after it.
+  const auto left = static_cast<std::uint32_t>(PST_OPEN_FILE_SLOTS - leases_.leased());
+  const std::uint32_t share = std::min(config_.max_slots_per_session, (held + left) / 2);
+  const std::uint32_t most = held >= share ? 0 : share - held;
   OpenFileTable& table = *tables_[TableOf(session)];
   std::vector<std::uint32_t> slots;
   for (count = std::min(count, most); count > 0; count--) {
@@ -269,7 +271,7 @@ Result<int> JobFolderImpl::KeepFile(std::uint64_t session, std::uint32_t slot,
   const std::uint32_t table = TableOf(session);
   if (table == kNoTable || slot >= PST_OPEN_FILE_SLOTS)
     return Fail(Code::kInvalid, "an open-file slot");
-  return kept_.Keep(table, slot, generation, file, std::move(owned));
+  return kept_.Keep(session, table, slot, generation, file, std::move(owned));
 }
 
 int JobFolderImpl::FileFor(std::uint64_t session, std::uint32_t slot, std::uint32_t generation,
@@ -299,7 +301,7 @@ JobFolder::Stats JobFolderImpl::GetStats() const {
   stats.slots_orphaned = leases_.orphaned();
   stats.kept_files = kept_.size();
   stats.tables = tables_.size();
-  stats.directories = shadows_.made();
+  stats.directories = shadows_.count();
   return stats;
 }
 

@@ -35,9 +35,10 @@ namespace penstock::cache {
 
 struct JobFolderConfig {
   std::string path;                        // created with mode 0711; its parent must exist
-  std::uint32_t max_directories = 65'536;  // shadow directories
-  std::uint32_t max_slots_per_session = 16'384;
-  std::uint32_t max_kept_files = 8'192;  // each is an open descriptor of the sidecar
+  std::uint32_t max_directories = 32'768;  // shadow directories; those used longest ago make room
+  std::uint32_t max_slots_per_session = 16'384;  // and never more than are left for the others
+  std::uint32_t max_kept_files = 8'192;  // each is an open descriptor of the sidecar; of one session
+                                         // an eighth
   std::uint32_t max_tables = 64;         // adopted ones; each is a mapping of 4 MiB address space
 };
 
@@ -122,7 +123,7 @@ class JobFolder {
     std::uint64_t slots_orphaned = 0;  // shared, nobody known alive: used again last
     std::uint64_t kept_files = 0;
     std::uint64_t tables = 0;
-    std::uint64_t directories = 0;  // made since the start
+    std::uint64_t directories = 0;  // shadow directories, those of earlier starts not counted
   };
   virtual Stats GetStats() const = 0;
 };

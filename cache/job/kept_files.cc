@@ -2,6 +2,7 @@
 
 #include <sys/stat.h>
 
+#include <iterator>
 #include <utility>
 
 namespace penstock::cache {
@@ -26,7 +27,12 @@ bool KeptFiles::IsCurrent(std::uint64_t place, const Kept& kept) const {
          Even(state.generation) == kept.generation && state.state != PST_SLOT_FREE;
 }
 
-Result<int> KeptFiles::Keep(std::uint32_t table, std::uint32_t slot, std::uint32_t generation,
+KeptFiles::Files::iterator KeptFiles::Erase(Files::iterator at) {
+  if (const auto held = count_of_.find(at->second.owner); --held->second == 0) count_of_.erase(held);
+  return files_.erase(at);
+}
+
+Result<int> KeptFiles::Keep(std::uint64_t owner, std::uint32_t table, std::uint32_t slot, std::uint32_t generation,
                             const FileIdentity& file, Fd fd) {
   if (!fd.valid()) return Fail(Code::kInvalid, "keeping no file for a slot");
   generation = Even(generation);
@@ -40,11 +46,16 @@ Result<int> KeptFiles::Keep(std::uint32_t table, std::uint32_t slot, std::uint32
         return Fail(Code::kVersionChanged, "a slot's file was made anew under its readers");
       return it->second.fd.get();
     }
-    files_.erase(it);
+    Erase(it);
   }
-  if (++kept_since_sweep_ >= kSweepEvery || files_.size() >= max_files_) Sweep();
-  if (files_.size() >= max_files_) return Fail(Code::kLimit, "too many materialised open files");
-  auto [it, fresh] = files_.emplace(place, Kept{generation, file, std::move(fd)});
+  const auto full = [&] {
+    const auto held = count_of_.find(owner);
+    return files_.size() >= max_files_ || (held != count_of_.end() && held->second >= max_each_);
+  };
+  if (++kept_since_sweep_ >= kSweepEvery || full()) Sweep();
+  if (full()) return Fail(Code::kLimit, "too many materialised open files");
+  ++count_of_[owner];
+  auto [it, fresh] = files_.emplace(place, Kept{generation, file, std::move(fd), owner});
   return it->second.fd.get();
 }
 
@@ -53,18 +64,21 @@ int KeptFiles::Find(std::uint32_t table, std::uint32_t slot, std::uint32_t gener
   auto it = files_.find(Place(table, slot));
   if (it == files_.end()) return -1;
   if (!IsCurrent(it->first, it->second)) {
-    files_.erase(it);
+    Erase(it);
     return -1;
   }
   if (it->second.generation != Even(generation) || it->second.file != file) return -1;
   return it->second.fd.get();
 }
 
-void KeptFiles::Drop(std::uint32_t table, std::uint32_t slot) { files_.erase(Place(table, slot)); }
+void KeptFiles::Drop(std::uint32_t table, std::uint32_t slot) {
+  if (const auto it = files_.find(Place(table, slot)); it != files_.end()) Erase(it);
+}
 
 void KeptFiles::Sweep() {
   kept_since_sweep_ = 0;
-  std::erase_if(files_, [this](const auto& item) { return !IsCurrent(item.first, item.second); });
+  for (auto it = files_.begin(); it != files_.end();)
+    it = IsCurrent(it->first, it->second) ? std::next(it) : Erase(it);
 }
 
 }  // namespace penstock::cache

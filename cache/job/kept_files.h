@@ -3,6 +3,7 @@
 // Thread safety: one thread.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <functional>
 #include <unordered_map>
@@ -16,9 +17,11 @@ class KeptFiles {
  public:
   // The slot as its table has it now, in table number `table`.
   using Look = std::function<bool(std::uint32_t table, std::uint32_t slot, SlotState* state)>;
-  KeptFiles(std::uint32_t max_files, Look look) : max_files_(max_files), look_(std::move(look)) {}
+  // No `owner` (a session) may keep more than an eighth of `max_files`.
+  KeptFiles(std::uint32_t max_files, Look look)
+      : max_files_(max_files), max_each_(std::max(max_files / 8, 1u)), look_(std::move(look)) {}
 
-  Result<int> Keep(std::uint32_t table, std::uint32_t slot, std::uint32_t generation,
+  Result<int> Keep(std::uint64_t owner, std::uint32_t table, std::uint32_t slot, std::uint32_t generation,
                    const FileIdentity& file, Fd fd);
   int Find(std::uint32_t table, std::uint32_t slot, std::uint32_t generation,
            const FileIdentity& file);
@@ -32,15 +35,21 @@ class KeptFiles {
     std::uint32_t generation = 0;
     FileIdentity file;
     Fd fd;
+    std::uint64_t owner = 0;
   };
+  using Files = std::unordered_map<std::uint64_t, Kept>;
   static std::uint64_t Place(std::uint32_t table, std::uint32_t slot) {
     return (static_cast<std::uint64_t>(table) << 32) | slot;
   }
   bool IsCurrent(std::uint64_t place, const Kept& kept) const;
 
   std::uint32_t max_files_;
+  std::uint32_t max_each_;
   Look look_;
-  std::unordered_map<std::uint64_t, Kept> files_;
+  Files::iterator Erase(Files::iterator at);
+
+  Files files_;
+  std::unordered_map<std::uint64_t, std::uint32_t> count_of_;  // by owner; no zeros
   std::uint32_t kept_since_sweep_ = 0;
 };
 

@@ -7,8 +7,10 @@
 #include <cerrno>
 #include <charconv>
 #include <cstring>
+#include <iterator>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "cache/job/fd.h"
@@ -21,6 +23,7 @@ namespace {
 constexpr std::size_t kMaxComponent = 255;
 constexpr int kOpenFlags = O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC;
 constexpr mode_t kMade = 0755, kResting = 0555;
+constexpr std::size_t kRoomLooks = 16;  // at the oldest, for each that is handed out
 
 Result<void> CheckPath(std::string_view path) {
   if (path.size() >= PST_PATH_MAX) return Fail(Code::kNameTooLong, "a directory's path");
@@ -40,13 +43,12 @@ Result<void> CheckPath(std::string_view path) {
 
 }  // namespace
 
-Result<int> ShadowDirectories::OpenOrMake(int parent, const char* name) {
+Result<int> ShadowDirectories::OpenOrMake(int parent, const char* name, bool* made) {
   int fd = ::openat(parent, name, kOpenFlags);
   if (fd >= 0 || errno != ENOENT) {
     if (fd >= 0) return fd;
     return std::unexpected(ErrnoError(errno, "opening a shadow directory"));
   }
-  if (made_ >= max_made_) return Fail(Code::kLimit, "too many shadow directories");
   // The owner, too, may write only for this moment.
   const bool resting = parent != root_fd_;
   if (resting && ::fchmod(parent, kMade) != 0)
@@ -56,7 +58,7 @@ Result<int> ShadowDirectories::OpenOrMake(int parent, const char* name) {
   if (resting) (void)::fchmod(parent, kResting);
   if (rc != 0 && saved != EEXIST)
     return std::unexpected(ErrnoError(saved, "making a shadow directory"));
-  if (rc == 0) made_++;
+  *made = rc == 0;
   fd = ::openat(parent, name, kOpenFlags);
   if (fd < 0) return std::unexpected(ErrnoError(errno, "opening a shadow directory"));
   (void)::fchmod(fd, kResting);
@@ -75,19 +77,68 @@ Result<int> ShadowDirectories::Open(std::uint32_t mount_index, std::string_view 
     end = std::to_chars(end, name + sizeof name - 1, above).ptr;
   }
   *end = '\0';
-  auto first = OpenOrMake(root_fd_, name);
+  bool made = false;
+  auto first = OpenOrMake(root_fd_, name, &made);
   if (!first) return first;
+  std::string place = name;
+  std::vector<std::pair<std::size_t, bool>> parts = {{place.size(), made}};
   Fd at(*first);
   while (!path.empty()) {
     const std::string_view part = path.substr(0, path.find('/'));
     std::memcpy(name, part.data(), part.size());
     name[part.size()] = '\0';
-    auto next = OpenOrMake(at.get(), name);
+    made = false;
+    auto next = OpenOrMake(at.get(), name, &made);
     if (!next) return next;
+    place.append(1, '/').append(part);
+    parts.emplace_back(place.size(), made);
     at.Reset(*next);
     path.remove_prefix(std::min(path.size(), part.size() + 1));
   }
+  // From the last one up: one that is above another is younger than it, and goes after it.
+  for (auto part = parts.rbegin(); part != parts.rend(); ++part)
+    Used(place.substr(0, part->first), part->second);
+  MakeRoom(place, kRoomLooks + 2 * parts.size());
   return at.Take();
+}
+
+void ShadowDirectories::Used(const std::string& place, bool made) {
+  const auto known = at_.find(place);
+  if (known != at_.end()) return used_.splice(used_.begin(), used_, known->second);
+  if (!made) return;  // of an earlier start; it goes with the job
+  used_.push_front(place);
+  at_.emplace(used_.front(), used_.begin());
+  used_bytes_ += place.size();
+}
+
+void ShadowDirectories::MakeRoom(const std::string& keep, std::size_t looks) {
+  for (; TooMany() && looks > 0; --looks) {
+    const auto oldest = std::prev(used_.end());
+    const bool above = keep.starts_with(*oldest);
+    if (!above && Remove(*oldest)) {
+      used_bytes_ -= oldest->size();
+      at_.erase(*oldest);
+      used_.erase(oldest);
+    } else {
+      used_.splice(used_.begin(), used_, oldest);
+    }
+  }
+}
+
+// True if it is gone.
+bool ShadowDirectories::Remove(const std::string& place) {
+  const std::size_t slash = place.rfind('/');
+  if (slash == std::string::npos) {  // a mount's own, or of a folder above one
+    return place.find(PST_SHADOW_ABOVE) != std::string::npos &&
+           (::unlinkat(root_fd_, place.c_str(), AT_REMOVEDIR) == 0 || errno == ENOENT);
+  }
+  const Fd parent(::openat(root_fd_, place.substr(0, slash).c_str(), kOpenFlags));
+  if (!parent.valid()) return errno == ENOENT;
+  if (::fchmod(parent.get(), kMade) != 0) return false;
+  const bool gone =
+      ::unlinkat(parent.get(), place.c_str() + slash + 1, AT_REMOVEDIR) == 0 || errno == ENOENT;
+  (void)::fchmod(parent.get(), kResting);
+  return gone;
 }
 
 namespace {

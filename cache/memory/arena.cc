@@ -280,7 +280,9 @@ void Arena::HelperMain() {
 
 ArenaStats Arena::Stats() const {
   const std::lock_guard lock(mutex_);
-  return stats_;
+  ArenaStats stats = stats_;
+  stats.bytes_prepared = prepared_.size() * PST_SEGMENT_BYTES;
+  return stats;
 }
 
 }  // namespace penstock::cache

@@ -55,6 +55,7 @@ struct ArenaStats {
   std::uint64_t segments_taken = 0;
   std::uint64_t segments_prepared = 0;  // taken or waiting, made ready by the helper thread
   std::uint64_t segments_huge = 0;      // of those, backed by a huge page
+  std::uint64_t bytes_prepared = 0;     // now: made ready and in nobody's hands; they are resident
 };
 
 class Arena {

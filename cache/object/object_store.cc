@@ -318,10 +318,10 @@ void Store::MaybeDelete(Object* object) {
 
 // Descriptors are for objects in use: the rest is opened again by name.
 void Store::CloseSome(const Object* keep) {
-  if (open_count_ <= kMaxOpen) return;
+  if (open_count_ <= config_.max_open) return;
   int looks = 32;
   for (Object* object : by_age_) {
-    if (open_count_ <= kMaxOpen || looks == 0) return;
+    if (open_count_ <= config_.max_open || looks == 0) return;
     // `keep` has just been opened and has no waiter yet.
     if (object == keep || !object->open || object->memory || !object->idle()) continue;
     looks--;

@@ -35,6 +35,7 @@ struct ObjectStoreConfig {
   std::uint64_t max_bytes = 0;
   std::uint64_t max_files = 1'000'000;
   std::uint64_t fallback_bytes = 1ull << 30;
+  std::uint64_t max_open = 256;  // objects that the store itself keeps open, two descriptors each
   std::uint64_t reserve_bytes = UINT64_MAX;  // disk space to leave; UINT64_MAX: 5%, at most 1 GiB
   std::vector<std::string> origins;  // of each mount: what Origin::Describe() says. An object of
                                      // one origin is never taken for another's

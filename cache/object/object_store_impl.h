@@ -23,7 +23,6 @@ namespace penstock::cache::object {
 inline constexpr std::uint32_t kPieceRanges = 64;  // a piece: one mask, 4 MiB, one read
 inline constexpr std::uint64_t kPieceBytes = std::uint64_t{kPieceRanges} * PST_RANGE_BYTES;
 inline constexpr std::size_t kMaxRuns = 6;    // in flight: at most 24 MiB of buffers
-inline constexpr std::size_t kMaxOpen = 256;  // objects with descriptors of ours
 inline constexpr int kMaxAttempts = 3;        // of one question, when objects turn bad
 inline constexpr std::int64_t kRunTimeoutNs = 60'000'000'000;
 static_assert(kPieceBytes <= 8u << 20, "SourceRead's limit");
@@ -133,7 +132,6 @@ class Store final : public ObjectStore {
   static int ContinueIo(Run* run, std::uint64_t length);
   void EndRun(Run* run);
   void RunFailed(Run* run, int err, bool of_disk);
-  void RangesPresent(Object* object, Run* run);
   bool CheckRun(Run* run);
   void Corrupt(Object* object);
 

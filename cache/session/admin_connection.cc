@@ -11,22 +11,36 @@
 namespace penstock::cache {
 
 AdminConnection::AdminConnection(Loop* loop, Fd socket, Fd pidfd, const Peer& peer,
-                                 AdminHandler* handler, OnEnd on_end)
+                                 AdminHandler* handler, OnEnd on_end,
+                                 std::function<bool()> ending)
     : loop_(loop),
       socket_(std::move(socket)),
       pidfd_(std::move(pidfd)),
       peer_(peer),
       handler_(handler),
-      on_end_(std::move(on_end)) {}
+      on_end_(std::move(on_end)),
+      ending_(std::move(ending)) {}
 
 AdminConnection::~AdminConnection() {
   if (watching_) loop_->Unwatch(socket_.get());
+  if (idle_timer_ != 0) loop_->CancelTimer(idle_timer_);
 }
 
 bool AdminConnection::Start() {
   watching_ =
       loop_->Watch(socket_.get(), POLLIN, [this](std::uint32_t) { OnReadable(); }).has_value();
+  if (watching_) AwaitNext();
   return watching_;
+}
+
+void AdminConnection::AwaitNext() {
+  if (idle_timer_ != 0) loop_->CancelTimer(idle_timer_);
+  idle_timer_ = loop_->After(kAdminIdleNs, [this] {
+    idle_timer_ = 0;
+    if (ending_()) return AwaitNext();
+    const auto keep = shared_from_this();
+    End();
+  });
 }
 
 void AdminConnection::End() {
@@ -44,6 +58,7 @@ void AdminConnection::OnReadable() {
   text.resize(static_cast<std::size_t>(n));
   loop_->Unwatch(socket_.get());
   watching_ = false;
+  if (idle_timer_ != 0) loop_->CancelTimer(std::exchange(idle_timer_, 0));
   std::weak_ptr<AdminConnection> self = weak_from_this();
   AdminRequest request{std::move(text), peer_, std::move(pidfd_)};
   (*handler_)(std::move(request), [self](std::string reply) {

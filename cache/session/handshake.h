@@ -16,8 +16,6 @@ namespace penstock::cache {
 
 // A message as it came. Descriptors beyond kMaxHelloFds are refused and closed.
 inline constexpr std::size_t kMaxHelloFds = 2;
-inline constexpr std::size_t kMaxMessageBytes =
-    PST_ADMIN_MAX + 1;  // one more shows what is too long
 
 struct Message {
   std::size_t bytes = 0;  // 0: the other side has closed

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <utility>
 
 #include "transport/base/clock.h"
 #include "transport/base/log.h"
@@ -94,12 +95,16 @@ Result<std::unique_ptr<Listener>> Listener::Open(const std::string& path, bool f
   return std::unique_ptr<Listener>(new Listener(path, *std::move(lock), std::move(fd)));
 }
 
-Listener::~Listener() {
+Listener::~Listener() { Close(); }
+
+void Listener::Close() {
+  if (!socket_.valid()) return;
   if (loop_ != nullptr) {
     loop_->Unwatch(socket_.get());
-    if (pause_ != 0) loop_->CancelTimer(pause_);
+    if (pause_ != 0) loop_->CancelTimer(std::exchange(pause_, 0));
   }
   unlink(path_.c_str());
+  socket_.Reset();
 }
 
 Result<void> Listener::Start(Loop* loop, std::function<void(Fd)> accepted) {

@@ -20,7 +20,9 @@ class Listener {
   // holds the lock and answers: kLimit; if it is about to end, waits up to `wait_ms` for that.
   static Result<std::unique_ptr<Listener>> Open(const std::string& socket, bool for_other_users,
                                                 std::int64_t wait_ms, std::string* explanation);
-  ~Listener();  // removes the socket, then the lock
+  ~Listener();  // closes, then gives the lock up
+  // Removes the socket and listens no more: who connects finds nobody, and waits for a successor.
+  void Close();
 
   // Calls `accepted` for each connection, non-blocking and close-on-exec.
   Result<void> Start(Loop* loop, std::function<void(Fd)> accepted);

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <poll.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <array>
@@ -28,11 +29,14 @@ struct Registry::Handshake {
   Fd socket;
   Peer peer;
   Loop::TimerId timer = 0;
+  int refuse = 0;  // what it will be told, whatever it says
+  std::uint64_t refusal = 0;
 };
 
 struct Registry::Announced {
   Fd pidfd;
   std::uint32_t pid = 0;
+  std::uint32_t uid = 0;
   Loop::TimerId timer = 0;
 };
 
@@ -62,33 +66,100 @@ Registry::~Registry() {
 
 // ---- handshakes ----
 
+bool Registry::OwnOrRoot(std::uint32_t uid) const { return uid == 0 || uid == geteuid(); }
+
+bool Registry::MayAdminister(std::uint32_t uid) const {
+  return OwnOrRoot(uid) || std::find(config_.admin_uids.begin(), config_.admin_uids.end(), uid) !=
+                               config_.admin_uids.end();
+}
+
+bool Registry::MayJoin(std::uint32_t uid) const {
+  return config_.allow_any_uid ||
+         std::find(config_.allow_uids.begin(), config_.allow_uids.end(), uid) !=
+             config_.allow_uids.end();
+}
+
+// Once a second: whoever tries in a loop must not fill the log.
+void Registry::SayMayNotJoin(const Peer& peer) {
+  const std::int64_t now_ns = MonotonicNs();
+  if (said_ns_ != 0 && now_ns - said_ns_ < kNsPerSecond) return;
+  said_ns_ = now_ns;
+  log::Warning("user {} (process {}) may not join; sidecar.allow_uids says who may", peer.uid,
+               peer.pid);
+}
+
+// Who may not join at all gets no place: silent strangers must not keep the others out.
 void Registry::Accepted(Fd socket) {
   const auto peer = PeerOf(socket.get());
   if (!peer) return;
-  if (handshakes_.size() >= kMaxHandshakes) return Refuse(socket.get(), EBUSY);
+  if (!MayJoin(peer->uid) && !MayAdminister(peer->uid)) {
+    SayMayNotJoin(*peer);
+    return RefuseLater(std::move(socket), EACCES);
+  }
+  std::size_t& of_user = handshakes_of_[peer->uid];
+  if (handshakes_.size() - refusals_.size() >= config_.max_handshakes ||
+      !HasShare(peer->uid, of_user, config_.max_handshakes)) {
+    if (of_user == 0) handshakes_of_.erase(peer->uid);
+    return RefuseLater(std::move(socket), EBUSY);
+  }
   const int fd = socket.get();
   auto handshake = std::make_unique<Handshake>();
   handshake->socket = std::move(socket);
   handshake->peer = *peer;
-  if (!context_->loop->Watch(fd, POLLIN, [this, fd](std::uint32_t) { OnHello(fd); })) return;
+  if (!context_->loop->Watch(fd, POLLIN, [this, fd](std::uint32_t) { OnHello(fd); })) {
+    if (of_user == 0) handshakes_of_.erase(peer->uid);
+    return;
+  }
   handshake->timer = context_->loop->After(kHandshakeNs, [this, fd] {
-    context_->loop->Unwatch(fd);  // said nothing
-    handshakes_.erase(fd);
+    (void)TakeHandshake(fd);  // said nothing
     ++handshakes_refused_;
   });
+  ++of_user;
   handshakes_.emplace(fd, std::move(handshake));
 }
 
+// A refusal that is sent before the hello has come is lost: the peer's own sending fails first. Of too many
+// that say nothing the oldest goes.
+void Registry::RefuseLater(Fd socket, int err) {
+  const int fd = socket.get();
+  if (refusals_.size() >= std::max<std::size_t>(config_.max_handshakes / kUserShare, 1)) {
+    const auto oldest = TakeHandshake(refusals_.begin()->second);
+    Refuse(oldest->socket.get(), oldest->refuse);
+  }
+  if (!context_->loop->Watch(fd, POLLIN, [this, fd](std::uint32_t) { OnHello(fd); }))
+    return Refuse(fd, err);
+  auto handshake = std::make_unique<Handshake>();
+  handshake->socket = std::move(socket);
+  handshake->refuse = err;
+  handshake->timer = context_->loop->After(kRefusalNs, [this, fd] {
+    const auto late = TakeHandshake(fd);
+    Refuse(fd, late->refuse);
+  });
+  handshake->refusal = ++last_refusal_;
+  refusals_.emplace(last_refusal_, fd);
+  handshakes_.emplace(fd, std::move(handshake));
+}
+
+std::unique_ptr<Registry::Handshake> Registry::TakeHandshake(int fd) {
+  context_->loop->Unwatch(fd);
+  auto node = handshakes_.extract(fd);
+  std::unique_ptr<Handshake> handshake = std::move(node.mapped());
+  context_->loop->CancelTimer(handshake->timer);
+  if (handshake->refuse != 0) {
+    refusals_.erase(handshake->refusal);
+  } else if (const auto of = handshakes_of_.find(handshake->peer.uid); --of->second == 0) {
+    handshakes_of_.erase(of);
+  }
+  return handshake;
+}
+
 void Registry::OnHello(int fd) {
-  const auto found = handshakes_.find(fd);
-  if (found == handshakes_.end()) return;
+  if (!handshakes_.contains(fd)) return;
   std::array<std::byte, sizeof(pst_hello) + 1> buffer;
   auto message = ReceiveMessage(fd, buffer);
   if (!message && message.error().code == Code::kNotFound) return;
-  context_->loop->Unwatch(fd);
-  context_->loop->CancelTimer(found->second->timer);
-  const std::unique_ptr<Handshake> handshake = std::move(found->second);
-  handshakes_.erase(found);
+  const std::unique_ptr<Handshake> handshake = TakeHandshake(fd);
+  if (handshake->refuse != 0) return Refuse(fd, handshake->refuse);
   if (!message || message->bytes == 0) return;
   Hello hello;
   int err = EINVAL;
@@ -110,16 +181,20 @@ void Registry::OnHello(int fd) {
   JoinAdmin(std::move(handshake->socket), handshake->peer, std::move(pidfd));
 }
 
-int Registry::Admit(const Peer& peer, std::uint32_t role) const {
-  const bool known = config_.allow_any_uid ||
-                     std::find(config_.allow_uids.begin(), config_.allow_uids.end(), peer.uid) !=
-                         config_.allow_uids.end();
-  if (!known) {
-    log::Warning("user {} (process {}) may not join; sidecar.allow_uids says who may", peer.uid,
-                 peer.pid);
+int Registry::Admit(const Peer& peer, std::uint32_t role) {
+  if (role == PST_ROLE_ADMIN) {
+    const auto of_user =
+        std::count_if(admins_.begin(), admins_.end(),
+                      [&](const auto& admin) { return admin.second->peer().uid == peer.uid; });
+    return admins_.size() < kMaxAdmins &&
+                   HasShare(peer.uid, static_cast<std::size_t>(of_user), kMaxAdmins)
+               ? 0
+               : EBUSY;
+  }
+  if (!MayJoin(peer.uid)) {
+    SayMayNotJoin(peer);
     return EACCES;
   }
-  if (role == PST_ROLE_ADMIN) return admins_.size() >= kMaxAdmins ? EBUSY : 0;
   if (draining_) return EBUSY;
   if (sessions_.size() >= config_.max_sessions) {
     log::Warning("{} programs are joined, which is the limit (limits.sessions)", sessions_.size());
@@ -158,7 +233,8 @@ void Registry::JoinAdmin(Fd socket, const Peer& peer, Fd pidfd) {
     context_->loop->Post([keep = std::move(keep)] {});
   };
   auto connection = std::make_shared<AdminConnection>(context_->loop, std::move(socket),
-                                                      std::move(pidfd), peer, &admin_, end);
+                                                      std::move(pidfd), peer, &admin_, end,
+                                                      [this] { return draining_; });
   if (connection->Start()) admins_.emplace(connection.get(), std::move(connection));
 }
 
@@ -264,10 +340,17 @@ void Registry::EndAll() {
 
 // ---- programs ----
 
-void Registry::Announce(Fd pidfd, std::uint32_t pid) {
+bool Registry::Announce(Fd pidfd, const Peer& peer) {
+  const auto of_user =
+      std::count_if(announced_.begin(), announced_.end(),
+                    [&](const auto& one) { return one.second->uid == peer.uid; });
+  if (announced_.size() >= kMaxAnnounced ||
+      !HasShare(peer.uid, static_cast<std::size_t>(of_user), kMaxAnnounced))
+    return false;
   const std::uint64_t id = ++last_announced_;
   auto one = std::make_unique<Announced>();
-  one->pid = pid;
+  one->pid = peer.pid;
+  one->uid = peer.uid;
   const auto gone = [this, id] {
     const auto found = announced_.find(id);
     if (found == announced_.end()) return;
@@ -283,6 +366,7 @@ void Registry::Announce(Fd pidfd, std::uint32_t pid) {
     one->timer = context_->loop->After(kAnnounceNs, gone);
   announced_.emplace(id, std::move(one));
   Changed();
+  return true;
 }
 
 std::uint64_t Registry::Programs() {

@@ -4,8 +4,10 @@
 // Thread safety: core thread only.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <string>
 #include <unordered_map>
@@ -19,12 +21,18 @@ namespace penstock::cache {
 
 inline constexpr std::size_t kMaxHandshakes = 1024;
 inline constexpr std::size_t kMaxAdmins = 64;
+inline constexpr std::size_t kMaxAnnounced = 16'384;
+// One user that is neither ours nor root gets at most a quarter of any of these.
+inline constexpr std::size_t kUserShare = 4;
 inline constexpr std::int64_t kHandshakeNs = 5'000'000'000;
+inline constexpr std::int64_t kRefusalNs = 1'000'000'000;
 
 struct RegistryConfig {
   bool allow_any_uid = false;
   std::vector<std::uint32_t> allow_uids;
+  std::vector<std::uint32_t> admin_uids;  // beside our own user and root, who always are
   std::uint32_t max_sessions = 10'000;
+  std::size_t max_handshakes = kMaxHandshakes;
 };
 
 struct RegistryStats {
@@ -62,8 +70,11 @@ class Registry {
   // Ends all sessions; their operations are cancelled.
   void EndAll();
 
-  // A program that will join: counts until its process ends, or, without a pidfd, for a minute.
-  void Announce(Fd pidfd, std::uint32_t pid);
+  // A program that will join: counts until its process ends, or, without a pidfd, for a minute. False:
+  // there are too many, of this user or in all.
+  bool Announce(Fd pidfd, const Peer& peer);
+  // Whether a user may stop the sidecar and change what it keeps.
+  bool MayAdminister(std::uint32_t uid) const;
   // Processes that are joined or announced, dead ones looked for first.
   std::uint64_t Programs();
   // Up to `count` of them with id > after, in order.
@@ -78,7 +89,16 @@ class Registry {
   struct Announced;
 
   void OnHello(int fd);
-  int Admit(const Peer& peer, std::uint32_t role) const;
+  std::unique_ptr<Handshake> TakeHandshake(int fd);
+  void RefuseLater(Fd socket, int err);
+  bool OwnOrRoot(std::uint32_t uid) const;
+  bool MayJoin(std::uint32_t uid) const;
+  // Whether a user that holds `held` of `all` places may have one more.
+  bool HasShare(std::uint32_t uid, std::size_t held, std::size_t all) const {
+    return OwnOrRoot(uid) ? held < all : held < std::max<std::size_t>(all / kUserShare, 1);
+  }
+  int Admit(const Peer& peer, std::uint32_t role);
+  void SayMayNotJoin(const Peer& peer);
   void Refuse(int socket, int err);
   void JoinClient(Fd socket, const Peer& peer, const struct Hello& hello, std::vector<Fd> fds);
   void JoinAdmin(Fd socket, const Peer& peer, Fd pidfd);
@@ -94,7 +114,11 @@ class Registry {
   RegistryConfig config_;
   AdminHandler admin_;
   std::function<void()> changed_;
-  std::unordered_map<int, std::unique_ptr<Handshake>> handshakes_;  // by socket
+  std::unordered_map<int, std::unique_ptr<Handshake>> handshakes_;  // by socket, refused ones too
+  std::unordered_map<std::uint32_t, std::size_t> handshakes_of_;     // by user, refused ones not
+  std::map<std::uint64_t, int> refusals_;  // sockets of those who will be refused, the oldest first
+  std::uint64_t last_refusal_ = 0;
+  std::int64_t said_ns_ = 0;
   std::unordered_map<std::uint64_t, std::unique_ptr<Session>> sessions_;
   std::vector<std::unique_ptr<Session>> ended_;  // to be destroyed soon
   std::unordered_map<AdminConnection*, std::shared_ptr<AdminConnection>> admins_;

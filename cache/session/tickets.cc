@@ -1,5 +1,6 @@
 #include "cache/session/tickets.h"
 
+#include <algorithm>
 #include <utility>
 
 namespace penstock::cache {
@@ -13,6 +14,12 @@ Tickets::~Tickets() {
 
 std::uint64_t Tickets::Add(std::uint64_t session, Fd fd) {
   if (tickets_.size() >= limit_ || !fd.valid()) return 0;
+  const auto held = count_of_.find(session);
+  // Whatever one holds, as much is left for the others.
+  if (held != count_of_.end() &&
+      (held->second >= kMaxTicketsEach || held->second > limit_ - tickets_.size()))
+    return 0;
+  ++count_of_[session];
   std::uint64_t id = 0;
   while (id == 0 || tickets_.contains(id)) id = random_.Next();
   tickets_.emplace(id, Ticket{session, std::move(fd)});
@@ -26,18 +33,26 @@ Fd Tickets::Take(std::uint64_t session, std::uint64_t ticket) {
   if (found == tickets_.end() || found->second.session != session) return {};
   Fd fd = std::move(found->second.fd);
   tickets_.erase(found);
+  Gone(session);
   return fd;
 }
 
 void Tickets::Drop(std::uint64_t session) {
+  if (count_of_.erase(session) == 0) return;
   std::erase_if(tickets_, [&](const auto& entry) { return entry.second.session == session; });
+}
+
+void Tickets::Gone(std::uint64_t session) {
+  const auto held = count_of_.find(session);
+  if (held != count_of_.end() && --held->second == 0) count_of_.erase(held);
 }
 
 void Tickets::Expire() {
   timer_ = 0;
   const std::int64_t now_ns = MonotonicNs();
   while (!expiries_.empty() && expiries_.front().at_ns <= now_ns) {
-    tickets_.erase(expiries_.front().ticket);
+    if (auto node = tickets_.extract(expiries_.front().ticket); !node.empty())
+      Gone(node.mapped().session);
     expiries_.pop_front();
   }
   if (tickets_.empty()) {

@@ -18,13 +18,14 @@
 namespace penstock::cache {
 
 inline constexpr std::int64_t kTicketNs = 10'000'000'000;
+inline constexpr std::size_t kMaxTicketsEach = 256;  // of one session
 
 class Tickets {
  public:
   Tickets(Loop* loop, std::size_t limit);
   ~Tickets();
 
-  // 0 if there are too many; the descriptor is then closed.
+  // 0 if there are too many, of this session or in all; the descriptor is then closed.
   std::uint64_t Add(std::uint64_t session, Fd fd);
   // Invalid if it is unknown, expired or another session's.
   Fd Take(std::uint64_t session, std::uint64_t ticket);
@@ -42,11 +43,13 @@ class Tickets {
     std::uint64_t ticket = 0;
   };
   void Expire();
+  void Gone(std::uint64_t session);
 
   Loop* loop_;
   std::size_t limit_;
   Random random_;
   std::unordered_map<std::uint64_t, Ticket> tickets_;
+  std::unordered_map<std::uint64_t, std::size_t> count_of_;  // by session; no zeros
   std::deque<Expiry> expiries_;  // in order; those of taken tickets stay until their time
   Loop::TimerId timer_ = 0;
 };

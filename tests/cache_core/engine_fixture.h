@@ -54,7 +54,7 @@ class MemoryOrigin final : public origin::Origin {
   void List(origin::ListOp* op) override;
   void Cancel(origin::Op* op) override;
   origin::OriginStats Stats() const override { return {}; }
-  Result<void> Probe(std::int64_t, std::string*) override { return {}; }
+  void StartProbe(origin::ProbeOp* op) override { op->done(op); }
   std::string Describe() const override { return "memory"; }
 
  private:

@@ -382,7 +382,7 @@ TEST_F(NamesTest, ANameThatAListingLeftOutIsAskedForAndNotAbsent) {
 }
 
 // An origin that does not answer, and clients that give up and ask again: what they leave behind is bounded.
-TEST_F(NamesTest, WhatIsLeftBehindByThoseWhoGaveUpIsBounded) {
+TEST_F(NamesTest, QuestionsAndTheirWaitersAreBoundedAndGoWithTheirAskers) {
   EngineOptions options;
   options.max_questions = 8;
   options.max_waiters = 20;
@@ -392,26 +392,93 @@ TEST_F(NamesTest, WhatIsLeftBehindByThoseWhoGaveUpIsBounded) {
   engine_ = MakeEngine(loop_.get(), arena_.get(), nullptr, {mount}, options);
   origin_.Put("d0/f", "x");
   origin_.Hold(true);
-  const auto ask = [this](const std::string& path) {
-    EngineOp op = Lookup(path);
-    op.deadline_ns = MonotonicNs() + 1'000'000;
-    engine_->Start(&op);
-    const bool waits = op.impl != nullptr;
-    TurnFor(3'000'000);
-    EXPECT_EQ(op.impl, nullptr);
-    EXPECT_EQ(op.err, EIO);
-    return waits;
+  std::vector<EngineOp> asked;
+  asked.reserve(40);
+  const auto ask = [&](const std::string& path) {
+    asked.push_back(Lookup(path));
+    Begin(&asked.back());
+    return asked.back().impl != nullptr;
   };
   for (int i = 0; i < 8; ++i) EXPECT_TRUE(ask("d" + std::to_string(i) + "/f"));
   EXPECT_FALSE(ask("one/more"));
-  EXPECT_EQ(origin_.held(), 8u);
+  EXPECT_EQ(asked.back().err, EIO);
   for (int i = 0; i < 12; ++i) EXPECT_TRUE(ask("d0/f"));
   EXPECT_FALSE(ask("d0/f"));
+  EXPECT_EQ(origin_.held(), 8u);
+  for (EngineOp& op : asked) engine_->Cancel(&op);
+  EXPECT_EQ(origin_.held(), 0u) << "nobody waits: the questions are taken back";
+  TurnFor(5'000'000);
+  // As often as one likes: what was given up leaves nothing behind.
+  for (int i = 0; i < 100; ++i) {
+    EngineOp op = Lookup("again" + std::to_string(i) + "/f");
+    op.deadline_ns = MonotonicNs() + 200'000;
+    Run({&op});
+    EXPECT_EQ(op.err, EIO);
+    TurnFor(100'000);
+  }
+  EXPECT_EQ(origin_.held(), 0u);
+  EXPECT_EQ(engine_->Stats().inflight, 0u);
+  origin_.Hold(false);
+  EXPECT_EQ(AttrOf("d0/f").kind, PST_KIND_FILE);
+  EXPECT_EQ(AttrOf("one/more").kind, PST_KIND_ABSENT);
+}
+
+TEST_F(NamesTest, AListingThatDoesNotFitPushesNothingOutOfTheIndex) {
+  Build(&origin_, 8);
+  origin_.SetPageEntries(100'000);
+  for (int i = 0; i < 60'000; ++i) origin_.Put("d/a name of some length " + std::to_string(i), "x");
+  EngineOp list = Op(EngineOpKind::kList, "d");
+  Run({&list});
+  ASSERT_EQ(list.err, 0);
+  const std::uint64_t evictions = engine_->Stats().evictions;
+  for (int i = 0; i < 20; ++i) {
+    EngineOp again = Op(EngineOpKind::kList, "d");
+    Run({&again});
+    EXPECT_EQ(again.err, 0);
+  }
+  EXPECT_EQ(engine_->Stats().evictions, evictions);
+}
+
+TEST_F(NamesTest, ALongListingThatHasBegunGoesOnWithoutItsAsker) {
+  origin_.SetPageEntries(4);
+  for (int i = 0; i < 10; ++i) origin_.Put("d/f" + std::to_string(i), "x");
+  origin_.Hold(true);
+  EngineOp list = Op(EngineOpKind::kList, "d");
+  list.deadline_ns = MonotonicNs() + 60'000'000;
+  Begin(&list);
+  origin_.Release();
+  TurnUntil([this] { return origin_.held() == 1; });
+  TurnUntil([&] { return list.impl == nullptr; });
+  EXPECT_EQ(list.err, EIO);
+  EXPECT_EQ(origin_.held(), 1u);
   origin_.Hold(false);
   origin_.Release();
   TurnFor(20'000'000);
-  EXPECT_EQ(AttrOf("d0/f").kind, PST_KIND_FILE);
-  EXPECT_EQ(AttrOf("one/more").kind, PST_KIND_ABSENT);
+  const std::size_t lists = origin_.lists_seen();
+  EngineOp again = Op(EngineOpKind::kList, "d");
+  Run({&again});
+  EXPECT_EQ(again.err, 0);
+  EXPECT_EQ(origin_.lists_seen(), lists);
+}
+
+TEST_F(NamesTest, ARefreshMakesQuestionsUnderWayStartOver) {
+  origin_.SetPageEntries(4);
+  for (int i = 0; i < 10; ++i) origin_.Put("d/f" + std::to_string(i), "x");
+  origin_.Hold(true);
+  EngineOp list = Op(EngineOpKind::kList, "d");
+  Begin(&list);
+  origin_.Release();  // the first page, with f0 as it was
+  TurnUntil([this] { return origin_.held() == 1; });
+  origin_.Put("d/f0", "longer", "v2");
+  engine_->Forget(0, "d/f0");
+  EXPECT_EQ(origin_.held(), 1u) << "one was cancelled, one began";
+  origin_.Hold(false);
+  origin_.Release();
+  TurnUntil([&] { return list.impl == nullptr; });
+  EXPECT_EQ(list.err, 0);
+  EXPECT_EQ(AttrOf("d/f0").size, 6u);
+  EXPECT_EQ(origin_.lists_seen(), 1u + 1 + 3);
+  EXPECT_EQ(origin_.stats_seen(), 0u);
 }
 
 }  // namespace

@@ -239,5 +239,26 @@ TEST(LoopChoiceTest, TheEnvironmentForcesTheTwin) {
   unsetenv("PENSTOCK_NO_IO_URING");
 }
 
+TEST(EpollLoopEnd, WithAFullQueueAndFileOperationsUnderWay) {
+  for (int round = 0; round < 20; ++round) {
+    auto loop = MakeLoop(false);
+    std::thread([&loop] {
+      for (std::size_t i = 0; i < 65'536; ++i) loop->Post([] {});
+    }).join();
+    const int fd = open("/dev/zero", O_RDONLY | O_CLOEXEC);
+    char byte[64];
+    std::vector<FileOp> ops(64);
+    for (FileOp& op : ops) {
+      op.fd = fd;
+      op.buffer = byte;
+      op.length = 1;
+      op.done = [](FileOp*) {};
+      loop->Start(&op);
+    }
+    loop.reset();  // file threads find no room for their answers, and nobody makes any
+    close(fd);
+  }
+}
+
 }  // namespace
 }  // namespace penstock::cache

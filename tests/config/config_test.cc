@@ -45,7 +45,7 @@ TEST(Config, TheContractsExample) {
   EXPECT_EQ(config->sidecar.linger_ns, 60'000'000'000);
   EXPECT_EQ(config->sidecar.cpus, 2u);
   EXPECT_EQ(config->sidecar.allow_uids, std::vector<std::uint32_t>{geteuid()});
-  EXPECT_EQ(config->cache.dirs, std::vector<std::string>{"/mnt/nvme/penstock"});
+  EXPECT_EQ(config->cache.dir, "/mnt/nvme/penstock");
   EXPECT_EQ(config->cache.memory_bytes, 8ull << 30);
   EXPECT_EQ(config->cache.nvme_bytes, 500ull << 30);
   ASSERT_EQ(config->mounts.size(), 2u);
@@ -63,17 +63,19 @@ TEST(Config, TheLeastThatIsNeeded) {
       ParseConfig("version = 1\n[[mount]]\npath = \"/d\"\norigin = \"file:///s\"\n", "/x.toml");
   ASSERT_TRUE(config) << config.error()[0].ToString();
   EXPECT_FALSE(config->sidecar.socket.empty());
-  EXPECT_EQ(config->cache.dirs.size(), 1u);
+  EXPECT_FALSE(config->cache.dir.empty());
+  EXPECT_TRUE(config->sidecar.admin_uids.empty());
   EXPECT_GE(config->cache.memory_bytes, 64ull << 20);
 }
 
 TEST(Config, ListsOfFoldersAndOfUsers) {
   const auto config = ParseConfig(
-      "version = 1\n[sidecar]\nallow_uids = [7]\n[cache]\ndir = [\"/a\", \"/b\"]\n"
+      "version = 1\n[sidecar]\nallow_uids = [7]\nadmin_uids = [8]\n[cache]\ndir = [\"/a\"]\n"
       "[[mount]]\npath = \"/d\"\norigin = \"file:///s\"\n",
       "/x.toml");
   ASSERT_TRUE(config) << config.error()[0].ToString();
-  EXPECT_EQ(config->cache.dirs, (std::vector<std::string>{"/a", "/b"}));
+  EXPECT_EQ(config->cache.dir, "/a");
+  EXPECT_EQ(config->sidecar.admin_uids, std::vector<std::uint32_t>{8});
   EXPECT_EQ(config->sidecar.allow_uids, (std::vector<std::uint32_t>{geteuid(), 7}));
   const auto any = ParseConfig(
       "version = 1\n[sidecar]\nallow_uids = \"*\"\n[[mount]]\npath = \"/d\"\norigin = "
@@ -124,7 +126,10 @@ const Bad kBad[] = {
     {"log level", "[sidecar]\nlog_level = \"loud\"\n@", 2, "sidecar.log_level", "\"debug\""},
     {"uids", "[sidecar]\nallow_uids = [\"root\"]\n@", 2, "sidecar.allow_uids", "[1000]"},
     {"dir relative", "[cache]\ndir = \"cache\"\n@", 2, "cache.dir", "absolute"},
-    {"dir twice", "[cache]\ndir = [\"/a\", \"/a/\"]\n@", 2, "cache.dir", "twice"},
+    {"two dirs", "[cache]\ndir = [\"/a\", \"/b\"]\n@", 2, "cache.dir", "names 2 folders"},
+    {"admins for all", "[sidecar]\nadmin_uids = \"*\"\n@", 2, "sidecar.admin_uids", "list of user ids"},
+    {"az without container", "[[mount]]\npath = \"/d\"\norigin = \"az://account/\"\n", 3,
+     "mount[0].origin", "no container"},
     {"dir list empty", "[cache]\ndir = []\n@", 2, "cache.dir", "empty"},
     {"hugepages", "[cache]\nhugepages = \"yes\"\n@", 2, "cache.hugepages", "\"auto\""},
     {"no mount", "version = 1\n", 1, "mount", "[[mount]]"},

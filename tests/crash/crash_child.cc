@@ -11,6 +11,7 @@
 #include <thread>
 
 #include "cache/crash/crash_report.h"
+#include "transport/base/thread.h"
 
 // Not inlined and with C names, so that the test knows what to look for.
 extern "C" {
@@ -61,6 +62,10 @@ int main(int argc, char** argv) {
       if (how == "thread") return penstock_test_outer("segv");
       return penstock_test_overflow(0);
     }).join();
+  }
+  if (how == "worker-overflow") {  // as penstockd's threads are started
+    penstock::OnThreadStart(&penstock::cache::UseAlternateStack);
+    penstock::StartThread("victim", [] { return penstock_test_overflow(0); }).join();
   }
   if (how == "two") {
     std::thread a([] { return penstock_test_outer("segv"); });

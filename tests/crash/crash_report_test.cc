@@ -102,7 +102,7 @@ INSTANTIATE_TEST_SUITE_P(Signals, CrashReportTest,
                          [](const auto& param) { return std::string(param.param.how); });
 
 TEST(CrashReport, StackOverflowIsReportedFromTheOtherStack) {
-  for (const char* how : {"overflow", "thread-overflow"}) {
+  for (const char* how : {"overflow", "thread-overflow", "worker-overflow"}) {
     const Outcome outcome = Crash(how);
     ExpectReport(outcome, SIGSEGV, "SIGSEGV");
     EXPECT_TRUE(Has(outcome.file, " penstock_test_overflow+0x")) << outcome.file;

@@ -23,6 +23,6 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
       std::abort();
     if (!MatchMount(config->mounts, mount.path)) std::abort();
   }
-  if (config->sidecar.socket.size() > kSocketPathMax || config->cache.dirs.empty()) std::abort();
+  if (config->sidecar.socket.size() > kSocketPathMax || config->cache.dir.empty()) std::abort();
   return 0;
 }

@@ -7,14 +7,20 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <netinet/in.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <chrono>
 #include <cstdio>
 #include <filesystem>
 #include <fstream>
+#include <functional>
 #include <nlohmann/json.hpp>
 
 #include "cache/admin/client.h"
@@ -36,11 +42,45 @@ class SidecarTest : public ::testing::Test {
       big_[i] = static_cast<char>((i * 2654435761u) >> 13);
     Write("sub/big.bin", big_);
     socket_ = base_ + "/job.sock";
+    Configure("", "");
+    Start();
+  }
+
+  void Configure(const std::string& sidecar, const std::string& mounts) {
     std::ofstream(base_ + "/job.toml")
         << "version = 1\n[sidecar]\nsocket = \"" << socket_ << "\"\n"
-        << "[cache]\ndir = \"" << base_ << "/cache\"\nmemory = \"32MiB\"\nnvme = \"64MiB\"\n"
-        << "[[mount]]\npath = \"/data\"\norigin = \"file://" << base_ << "/origin\"\n";
+        << sidecar << "[cache]\ndir = \"" << base_ << "/cache\"\nmemory = \"32MiB\"\nnvme = \"64MiB\"\n"
+        << "[[mount]]\npath = \"/data\"\norigin = \"file://" << base_ << "/origin\"\n"
+        << mounts;
+  }
+
+  void Restart(const std::string& sidecar, const std::string& mounts = "") {
+    kill(pid_, SIGTERM);
+    ASSERT_EQ(WaitExit(), 0) << Log();
+    Configure(sidecar, mounts);
     Start();
+  }
+
+  // Runs `body` as user and group 65534; gives what it returns.
+  int AsNobody(const std::function<int()>& body) {
+    chmod(base_.c_str(), 0711);
+    const pid_t child = fork();
+    if (child == 0) {
+      if (setgid(65534) != 0 || setuid(65534) != 0) _exit(99);
+      _exit(body());
+    }
+    int status = 0;
+    waitpid(child, &status, 0);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+  }
+
+  // A connection that says nothing.
+  int Connect() {
+    sockaddr_un address{};
+    address.sun_family = AF_UNIX;
+    strncpy(address.sun_path, socket_.c_str(), sizeof address.sun_path - 1);
+    const int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+    return connect(fd, reinterpret_cast<sockaddr*>(&address), sizeof address) == 0 ? fd : -1;
   }
 
   void TearDown() override {
@@ -65,6 +105,8 @@ class SidecarTest : public ::testing::Test {
     ASSERT_EQ(pipe(ready), 0);
     pid_ = fork();
     if (pid_ == 0) {
+      const rlimit limit{nofile_, nofile_};
+      if (nofile_ != 0) (void)setrlimit(RLIMIT_NOFILE, &limit);
       const int log = open((base_ + "/log").c_str(), O_CREAT | O_APPEND | O_WRONLY, 0600);
       dup2(log, 1);
       dup2(log, 2);
@@ -110,6 +152,7 @@ class SidecarTest : public ::testing::Test {
   std::string base_;
   std::string socket_;
   std::string big_;
+  rlim_t nofile_ = 0;  // the sidecar's limit of open files; 0: ours
   pid_t pid_ = 0;
 };
 
@@ -429,6 +472,112 @@ TEST_F(SidecarTest, WarmBringsInWhatThePatternsName) {
   ASSERT_EQ(client.Call({.op = PST_OP_LOOKUP, .path = "sub/big.bin"}), 0);
   std::string bytes;
   EXPECT_TRUE(client.Read("sub/big.bin", client.request(0).attr.version, 4, &bytes));
+}
+
+TEST_F(SidecarTest, OthersMayLookButNotStopOrChangeWhatIsKept) {
+  if (geteuid() != 0) GTEST_SKIP() << "needs root to become another user";
+  Restart("allow_uids = [65534]\n");
+  const auto refused = [this](const Json& request) {
+    const Json reply = Ask(request);
+    return !JsonBool(reply, "ok") &&
+           JsonString(reply, "error").find("sidecar.admin_uids") != std::string::npos;
+  };
+  EXPECT_EQ(AsNobody([&] {
+              if (!JsonBool(Ask({{"op", "status"}}), "ok")) return 1;
+              if (!JsonBool(Ask({{"op", "stat"}}), "ok")) return 2;
+              if (RawClient().Join(socket_) != 0) return 3;
+              for (const char* op : {"stop", "refresh", "warm", "pin", "unpin", "evict"})
+                if (!refused({{"op", op}, {"paths", {"/data"}}, {"force", true}})) return 4;
+              return 0;
+            }),
+            0);
+  EXPECT_TRUE(JsonBool(Ask({{"op", "refresh"}, {"paths", {"/data"}}}), "ok"));
+  Restart("admin_uids = [65534]\n");
+  EXPECT_EQ(AsNobody([&] {
+              if (RawClient().Join(socket_) != EACCES) return 1;  // an admin is no program
+              return JsonBool(Ask({{"op", "refresh"}, {"paths", {"/data"}}}), "ok") ? 0 : 2;
+            }),
+            0);
+}
+
+TEST_F(SidecarTest, WhoMayNotJoinTakesNoPlaceAndIsToldSo) {
+  if (geteuid() != 0) GTEST_SKIP() << "needs root to become another user";
+  Restart("allow_uids = [1234]\n");
+  int done[2];
+  ASSERT_EQ(pipe(done), 0);
+  EXPECT_EQ(AsNobody([&] {
+              for (int i = 0; i < 700; ++i) (void)Connect();
+              if (RawClient().Join(socket_) != EACCES) return 1;
+              return 0;
+            }),
+            0);
+  EXPECT_TRUE(JsonBool(Ask({{"op", "status"}}), "ok"));
+  close(done[0]);
+  close(done[1]);
+}
+
+TEST_F(SidecarTest, OneUsersSilentConnectionsLeaveRoomForOthers) {
+  if (geteuid() != 0) GTEST_SKIP() << "needs root to become another user";
+  nofile_ = 1024;  // few places
+  Restart("allow_uids = [65534]\n");
+  EXPECT_EQ(AsNobody([&] {
+              for (int i = 0; i < 300; ++i) (void)Connect();
+              return RawClient().Join(socket_) == EBUSY &&
+                             JsonString(Ask({{"op", "status"}}), "error").find("full") !=
+                                 std::string::npos
+                         ? 0
+                         : 1;
+            }),
+            0);
+  EXPECT_EQ(RawClient().Join(socket_), 0);
+}
+
+TEST_F(SidecarTest, ASmallLimitOfOpenFilesStopsMappingsBeforeReads) {
+  nofile_ = 1024;
+  Restart("");
+  RawClient client;
+  ASSERT_EQ(client.Join(socket_), 0);
+  ASSERT_EQ(client.Call({.op = PST_OP_LOOKUP, .path = "text.txt"}), 0);
+  const std::uint64_t version = client.request(0).attr.version;
+  int got = 0, err = 0;
+  while (got < 2000 && err == 0) {
+    err = client.Call({.op = PST_OP_MATERIALIZE, .path = "text.txt", .version = version});
+    got += err == 0;
+  }
+  EXPECT_EQ(err, ENFILE) << "tickets that nobody fetches are bounded";
+  EXPECT_GT(got, 20);
+  RawClient other;
+  ASSERT_EQ(other.Join(socket_), 0);
+  ASSERT_EQ(other.Call({.op = PST_OP_MATERIALIZE, .path = "text.txt", .version = version}), 0);
+  close(other.Exchange(other.request(0).ticket));
+  ASSERT_EQ(other.Call({.op = PST_OP_LOOKUP, .path = "sub/big.bin"}), 0);
+  EXPECT_EQ(other.Call({.op = PST_OP_FETCH,
+                        .path = "sub/big.bin",
+                        .version = other.request(0).attr.version,
+                        .length = 100}),
+            0);
+}
+
+TEST_F(SidecarTest, StopDoesNotWaitForSilentOrigins) {
+  const int listening = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  socklen_t size = sizeof address;
+  ASSERT_EQ(bind(listening, reinterpret_cast<sockaddr*>(&address), size), 0);
+  ASSERT_EQ(listen(listening, 100), 0);
+  ASSERT_EQ(getsockname(listening, reinterpret_cast<sockaddr*>(&address), &size), 0);
+  std::string mounts;
+  for (const char* path : {"/one", "/two", "/three", "/four"})
+    mounts += std::string("[[mount]]\npath = \"") + path + "\"\norigin = \"az://account/container\"\n" +
+              "endpoint = \"http://127.0.0.1:" + std::to_string(ntohs(address.sin_port)) +
+              "/account\"\n[mount.auth]\nmode = \"anon\"\n";
+  Restart("", mounts);
+  const auto begin = std::chrono::steady_clock::now();
+  kill(pid_, SIGTERM);
+  EXPECT_EQ(WaitExit(), 0) << Log();
+  EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds(3));
+  close(listening);
 }
 
 }  // namespace

@@ -31,6 +31,22 @@ TEST(Tickets, AreBoundedAndGoWithTheirSession) {
   EXPECT_NE(tickets.Add(1, AnyFd()), 0u);
 }
 
+TEST(Tickets, OneSessionLeavesRoomForTheOthers) {
+  const auto loop = MakeLoop(false);
+  Tickets few(loop.get(), 16);
+  int got = 0;
+  while (few.Add(1, AnyFd()) != 0) ++got;
+  EXPECT_LE(got, 9);
+  EXPECT_NE(few.Add(2, AnyFd()), 0u);
+  Tickets many(loop.get(), 4096);
+  std::uint64_t last = 0;
+  for (std::size_t i = 0; i < kMaxTicketsEach; ++i) last = many.Add(1, AnyFd());
+  EXPECT_NE(last, 0u);
+  EXPECT_EQ(many.Add(1, AnyFd()), 0u);
+  EXPECT_TRUE(many.Take(1, last).valid());
+  EXPECT_NE(many.Add(1, AnyFd()), 0u) << "what was fetched counts no more";
+}
+
 TEST(Tickets, CloseWhatNobodyTook) {
   const auto loop = MakeLoop(false);
   Fd fd = AnyFd();

@@ -11,6 +11,11 @@
 
 namespace penstock {
 
+// Runs first on every thread that StartThread starts from now on, and again and again on those that others
+// start for us; set once, before there are any.
+inline void (*g_on_thread_start)() = nullptr;
+inline void OnThreadStart(void (*first)()) { g_on_thread_start = first; }
+
 // Starts `body` on a new thread called `name` (at most 15 characters).
 template <typename Body>
 std::thread StartThread(const char* name, Body&& body) {
@@ -20,7 +25,10 @@ std::thread StartThread(const char* name, Body&& body) {
   // Blocked, these would end the process before its crash handler could say why.
   for (int fault : {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT}) sigdelset(&all, fault);
   pthread_sigmask(SIG_SETMASK, &all, &before);  // inherited by the new thread
-  std::thread thread(std::forward<Body>(body));
+  std::thread thread([body = std::forward<Body>(body)]() mutable {
+    if (g_on_thread_start != nullptr) g_on_thread_start();
+    body();
+  });
   pthread_sigmask(SIG_SETMASK, &before, nullptr);
   pthread_setname_np(thread.native_handle(), name);
   return thread;

@@ -206,4 +206,16 @@ std::string EndpointFromEnvironment(const AzEnvironment& environment, std::strin
   return parsed->blob_endpoint;
 }
 
+std::string PlainHttpRisk(std::string_view origin, AzCredentials::Kind kind) {
+  constexpr std::string_view kPlain = "http://";
+  if (!origin.starts_with(kPlain)) return "";
+  std::string_view host = origin.substr(kPlain.size());
+  host = host.starts_with('[') ? host.substr(0, host.find(']') + 1) : host.substr(0, host.find(':'));
+  if (host == "localhost" || host == "[::1]" || host.starts_with("127.")) return "";
+  return fmt::format("{} is spoken to without TLS: {}; use https://", origin,
+                     kind == AzCredentials::Kind::kSas
+                         ? "whoever listens on the way can take the SAS token and use it"
+                         : "whoever listens on the way can read the data and change it");
+}
+
 }  // namespace penstock::origin

@@ -50,6 +50,10 @@ Result<AzCredentials> ChooseCredentials(const AzEnvironment& environment,
                                         std::string_view auth_mode, std::string_view account,
                                         std::string* explanation);
 
+// What whoever listens on the way learns if the service at `origin` ("http://host:port") is spoken to with
+// such credentials; "" with TLS and on this machine.
+std::string PlainHttpRisk(std::string_view origin, AzCredentials::Kind kind);
+
 // The endpoint that the environment gives for `account`: AZURE_STORAGE_BLOB_ENDPOINT, else that of
 // a connection string for this account; "" if none.
 std::string EndpointFromEnvironment(const AzEnvironment& environment, std::string_view account);

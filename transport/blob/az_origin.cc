@@ -1,6 +1,5 @@
 #include "transport/blob/az_origin.h"
 
-#include <semaphore>
 #include <utility>
 
 #include "transport/base/limits.h"
@@ -125,16 +124,12 @@ void AzOrigin::NoteForPerson(const HttpExchange& exchange) {
   last_note_ns_ = now_ns;
 }
 
-Result<void> AzOrigin::Probe(std::int64_t timeout_ms, std::string* explanation) {
-  std::binary_semaphore over(0);
-  StatOp op;
-  op.deadline_ns = clock_->NowNs() + timeout_ms * kNsPerMs;
-  op.user = &over;
-  op.done = [](Op* done_op) { static_cast<std::binary_semaphore*>(done_op->user)->release(); };
-  StartTask<AzStatTask>(&op, "", explanation);
-  over.acquire();
-  if (!op.ok()) return std::unexpected(op.error);
-  return {};
+void AzOrigin::StartProbe(ProbeOp* op) {
+  StartTask<AzStatTask>(static_cast<StatOp*>(op), "", &op->explanation);
+}
+
+std::string AzOrigin::Risk() const {
+  return PlainHttpRisk(service_.location().origin, service_.credentials().kind);
 }
 
 }  // namespace penstock::origin

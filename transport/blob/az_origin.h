@@ -38,8 +38,9 @@ class AzOrigin final : public Origin {
   void List(ListOp* op) override;
   void Cancel(Op* op) override;
   OriginStats Stats() const override;
-  Result<void> Probe(std::int64_t timeout_ms, std::string* explanation) override;
+  void StartProbe(ProbeOp* op) override;
   std::string Describe() const override { return service_.location().Describe(); }
+  std::string Risk() const override;
 
   // For AzTask.
   const AzService& service() const { return service_; }

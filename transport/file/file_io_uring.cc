@@ -1,5 +1,8 @@
 #include <fcntl.h>
 #include <liburing.h>
+#include <poll.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
 
 #include <cerrno>
 #include <mutex>
@@ -23,12 +26,18 @@ class UringFileIo final : public FileIo {
     SubmitStop();
     thread_.join();
     io_uring_queue_exit(&ring_);
+    close(wake_fd_);
   }
 
   // False where io_uring is forbidden (EPERM, ENOSYS) or lacks what is used here.
   bool Start() {
     if (io_uring_queue_init(limits::kFileRingEntries, &ring_, 0) != 0) return false;
     if (!CanDoAll()) {
+      io_uring_queue_exit(&ring_);
+      return false;
+    }
+    wake_fd_ = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (wake_fd_ < 0) {
       io_uring_queue_exit(&ring_);
       return false;
     }
@@ -40,6 +49,9 @@ class UringFileIo final : public FileIo {
     const std::lock_guard lock(mutex_);
     waiting_.Push(call);
     IssueWaiting();
+    if (io_uring_sq_ready(&ring_) == 0) return;
+    const std::uint64_t one = 1;
+    (void)!write(wake_fd_, &one, sizeof one);
   }
 
   const char* Name() const override { return "io_uring"; }
@@ -50,7 +62,8 @@ class UringFileIo final : public FileIo {
     if (probe == nullptr) return false;
     // Without EXT_ARG a wait with a timeout would touch the submission queue outside the lock.
     bool all = (ring_.features & IORING_FEAT_EXT_ARG) != 0;
-    for (const int operation : {IORING_OP_OPENAT, IORING_OP_READV, IORING_OP_TIMEOUT}) {
+    for (const int operation : {IORING_OP_OPENAT, IORING_OP_READV, IORING_OP_TIMEOUT,
+                                IORING_OP_POLL_ADD}) {
       all = all && io_uring_opcode_supported(probe, operation) != 0;
     }
     io_uring_free_probe(probe);
@@ -71,13 +84,30 @@ class UringFileIo final : public FileIo {
     if (issued) SubmitRing();
   }
 
+  // Entries that the kernel did not take (EAGAIN, EBUSY, or only the first of them) stay in the ring;
+  // the completion thread tries again.
   void SubmitRing() {
     int result = 0;
     do {
       result = io_uring_submit(&ring_);
     } while (result == -EINTR);
-    // Entries that the kernel did not take stay in the ring; the completion thread tries again.
-    if (result < 0) unsubmitted_ = true;
+  }
+
+  // REQUIRES: mutex_ held. The completion thread hears of what a submitter could not hand over.
+  void ArmWake() {
+    if (wake_armed_) return;
+    io_uring_sqe* sqe = io_uring_get_sqe(&ring_);
+    if (sqe == nullptr) return;  // then entries wait for the kernel, and it looks again by itself
+    io_uring_prep_poll_add(sqe, wake_fd_, POLLIN);
+    io_uring_sqe_set_data(sqe, &wake_fd_);
+    wake_armed_ = true;
+  }
+
+  void OnWake() {
+    std::uint64_t count = 0;
+    (void)!read(wake_fd_, &count, sizeof count);
+    const std::lock_guard lock(mutex_);
+    wake_armed_ = false;
   }
 
   void Prepare(io_uring_sqe* sqe, FileCall* call) {
@@ -115,22 +145,25 @@ class UringFileIo final : public FileIo {
       const int waited =
           io_uring_wait_cqe_timeout(&ring_, &cqe, must_retry ? &retry_after : nullptr);
       if (waited != 0 || cqe == nullptr) continue;
-      auto* call = static_cast<FileCall*>(io_uring_cqe_get_data(cqe));
+      void* data = io_uring_cqe_get_data(cqe);
       const int result = cqe->res;
       io_uring_cqe_seen(&ring_, cqe);
+      if (data == &wake_fd_) {
+        OnWake();
+        continue;
+      }
+      auto* call = static_cast<FileCall*>(data);
       stopping = call == nullptr;
       if (!stopping) Finish(call, result);
     }
   }
 
-  // True if entries still wait for the kernel to take them.
+  // Hands over what the kernel has not taken; true if entries still wait for it.
   bool RetrySubmit() {
     const std::lock_guard lock(mutex_);
-    if (unsubmitted_) {
-      unsubmitted_ = false;
-      SubmitRing();
-    }
-    return unsubmitted_;
+    ArmWake();
+    if (io_uring_sq_ready(&ring_) != 0) SubmitRing();
+    return io_uring_sq_ready(&ring_) != 0;
   }
 
   void Finish(FileCall* call, int result) {
@@ -145,10 +178,11 @@ class UringFileIo final : public FileIo {
   }
 
   io_uring ring_{};
+  int wake_fd_ = -1;
   std::mutex mutex_;
   FileCallQueue waiting_;     // guarded by mutex_
-  unsigned in_flight_ = 0;    // guarded by mutex_
-  bool unsubmitted_ = false;  // guarded by mutex_
+  unsigned in_flight_ = 0;   // guarded by mutex_
+  bool wake_armed_ = false;  // guarded by mutex_
   std::thread thread_;
 };
 

@@ -35,8 +35,10 @@ void AddEntry(int folder, const char* name, ListOp* op) {
   struct stat attributes;
   // Follows symbolic links: people link data sets together and expect to see the target. A link
   // that leads nowhere, sockets, pipes and devices are left out.
-  if (fstatat(folder, name, &attributes, 0) != 0) {
-    if (errno != ENOENT || fstatat(folder, name, &attributes, AT_SYMLINK_NOFOLLOW) == 0) {
+  if (const int err = FreshStat(folder, name, &attributes); err != 0) {
+    // Gone meanwhile: no name. Whatever else stands in the way, the name is there, and who asks for it is
+    // told why it cannot be had; it must never count as absent because it is not on the list.
+    if (err != ENOENT || fstatat(folder, name, &attributes, AT_SYMLINK_NOFOLLOW) == 0) {
       ++op->skipped;
     }
     return;

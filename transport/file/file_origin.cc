@@ -1,5 +1,6 @@
 #include "transport/file/file_origin.h"
 
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -79,8 +80,8 @@ Result<void> FileOrigin::StatWork(Job* job) {
     return Fail(Code::kDeadline, "looking at a file", true);
   }
   struct stat attributes;
-  if (stat(job->path.c_str(), &attributes) != 0) {
-    return std::unexpected(ErrnoError(errno, "looking at a file"));
+  if (const int err = FreshStat(AT_FDCWD, job->path.c_str(), &attributes); err != 0) {
+    return std::unexpected(ErrnoError(err, "looking at a file"));
   }
   if (!IsServed(attributes)) return Fail(Code::kNotFound, "looking at a special file");
   op->info.name = op->name;
@@ -144,7 +145,13 @@ OriginStats FileOrigin::Stats() const {
   return stats;
 }
 
-Result<void> FileOrigin::Probe(std::int64_t /*timeout_ms*/, std::string* explanation) {
+void FileOrigin::StartProbe(ProbeOp* op) { StartJob(op, "", &FileOrigin::ProbeWork); }
+
+Result<void> FileOrigin::ProbeWork(Job* job) {
+  return job->origin->LookAtFolder(&static_cast<ProbeOp*>(job->op)->explanation);
+}
+
+Result<void> FileOrigin::LookAtFolder(std::string* explanation) const {
   struct stat attributes;
   if (stat(folder_.c_str(), &attributes) != 0) {
     const Error error = ErrnoError(errno, "looking at the origin's folder");

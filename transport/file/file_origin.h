@@ -40,7 +40,7 @@ class FileOrigin final : public Origin {
   void List(ListOp* op) override;
   void Cancel(Op* op) override;
   OriginStats Stats() const override;
-  Result<void> Probe(std::int64_t timeout_ms, std::string* explanation) override;
+  void StartProbe(ProbeOp* op) override;
   std::string Describe() const override;
 
   const char* IoName() const { return io_->Name(); }
@@ -57,9 +57,11 @@ class FileOrigin final : public Origin {
   };
 
   std::string PathOf(std::string_view name) const;
+  Result<void> LookAtFolder(std::string* explanation) const;
   void StartJob(Op* op, std::string_view name, Result<void> (*work)(Job* job));
   static Result<void> StatWork(Job* job);
   static Result<void> ListWork(Job* job);
+  static Result<void> ProbeWork(Job* job);
   static void ReadFinished(void* origin, FileRead* read, Error error);
 
   void Register(Op* op, std::atomic<bool>* cancelled, FileRead* read);

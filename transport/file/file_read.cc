@@ -54,7 +54,9 @@ void FileRead::OnOpened() {
 }
 
 void FileRead::CheckBefore() {
-  if (fstat(file_, &before_) != 0) return End(ErrnoError(errno, "looking at a file"));
+  const struct stat earlier = before_;
+  if (const int err = FreshStat(file_, "", &before_); err != 0)
+    return End(ErrnoError(err, "looking at a file"));
   if (S_ISDIR(before_.st_mode)) return Fail(Code::kIsDirectory, "opening a file");
   if (!S_ISREG(before_.st_mode)) return Fail(Code::kNotFound, "opening a file that is not regular");
   op_->info.name = op_->name;
@@ -65,8 +67,10 @@ void FileRead::CheckBefore() {
   if (op_->offset > op_->info.size || size_ > op_->info.size - op_->offset) {
     return Fail(Code::kTruncated, "reading past the end of a file");
   }
-  const std::int64_t age_ns = SystemClock::Get().WallNs() - LastChangeNs(before_);
-  if (age_ns >= 0 && age_ns < kTickNs) return WaitForTick(kTickNs - age_ns);
+  const bool waited = tick_waits_ > 0 && SameVersion(earlier, before_);
+  const std::int64_t left_ns =
+      TickLeftNs(before_, SystemClock::Get().WallNs(), kTickNs, waited);
+  if (left_ns > 0) return WaitForTick(left_ns);
   ReadMore();
 }
 
@@ -126,9 +130,10 @@ void FileRead::OnRead() {
 
 void FileRead::CheckAfter() {
   struct stat now;
-  if (fstat(file_, &now) != 0) return End(ErrnoError(errno, "looking at a file again"));
+  if (const int err = FreshStat(file_, "", &now); err != 0)
+    return End(ErrnoError(err, "looking at a file again"));
   if (!SameVersion(before_, now)) return Changed("comparing a file's version after a read");
-  if (stat(path_.c_str(), &now) != 0 || !SameVersion(before_, now)) {
+  if (FreshStat(AT_FDCWD, path_.c_str(), &now) != 0 || !SameVersion(before_, now)) {
     return Changed("comparing a name's version after a read");
   }
   End(Error{Code::kOk, false, 0, ""});

@@ -54,6 +54,12 @@ struct StatOp : Op {
   ObjectInfo info;  // result
 };
 
+// Whether the origin answers and lets us in: kNotFound if the container or folder is missing, kPermission
+// for the credentials. On failure `explanation` is a clear sentence for a person.
+struct ProbeOp : StatOp {
+  std::string explanation;  // result
+};
+
 // Reads [offset, offset + sum of buffer sizes) into `buffers` in order. Success means that every
 // byte was delivered, from the version asked for; anything else is an error and the contents of the
 // buffers are undefined. A `version` that no longer matches gives kVersionChanged.
@@ -94,10 +100,11 @@ class Origin {
   virtual void List(ListOp* op) = 0;
   virtual void Cancel(Op* op) = 0;
   virtual OriginStats Stats() const = 0;
-  // Checks at start that the origin answers and lets us in; a clear sentence for a person on
-  // failure (kNotFound: the container or folder is missing; kPermission: credentials). Blocks up to
-  // timeout_ms.
-  virtual Result<void> Probe(std::int64_t timeout_ms, std::string* explanation) = 0;
+  virtual void StartProbe(ProbeOp* op) = 0;
+  // The same for those who have nothing else to do: blocks up to timeout_ms.
+  Result<void> Probe(std::int64_t timeout_ms, std::string* explanation);
+  // What a person should know although it works ("" for nothing): secrets or data that travel in clear.
+  virtual std::string Risk() const { return ""; }
   // What to call it in a log: no secrets ("az://account/container/prefix").
   virtual std::string Describe() const = 0;
 };

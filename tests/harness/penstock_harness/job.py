@@ -83,7 +83,8 @@ class Job:
                  f"linger = {_toml(linger)}"]
         lines += [f"wait = {_toml(self.wait)}"]
         if self.containers:
-            lines += [f"allow_uids = [{PROGRAM_UID}]"]
+            # The tests administer from the program's side.
+            lines += [f"allow_uids = [{PROGRAM_UID}]", f"admin_uids = [{PROGRAM_UID}]"]
         lines += [f"{key} = {_toml(value)}" for key, value in sidecar_keys.items()]
         lines += ["[cache]", f"dir = {_toml(self.cache)}", f"memory = {_toml(memory)}",
                   f"nvme = {_toml(nvme)}"]

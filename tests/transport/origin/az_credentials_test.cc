@@ -114,5 +114,14 @@ TEST(AzEnvironment, Endpoints) {
   EXPECT_EQ(EndpointFromEnvironment(environment, "acct"), "https://private");
 }
 
+TEST(AzCredentials, SecretsAndDataInClearAreSaid) {
+  EXPECT_EQ(PlainHttpRisk("https://account.blob.core.windows.net", Kind::kSas), "");
+  for (const char* here : {"http://127.0.0.1:10000", "http://localhost:1", "http://[::1]:10000"})
+    EXPECT_EQ(PlainHttpRisk(here, Kind::kSas), "") << here;
+  EXPECT_NE(PlainHttpRisk("http://blob.example:10000", Kind::kSas).find("SAS"), std::string::npos);
+  EXPECT_NE(PlainHttpRisk("http://10.0.0.1", Kind::kSharedKey), "");
+  EXPECT_NE(PlainHttpRisk("http://[fd00::1]:80", Kind::kAnonymous), "");
+}
+
 }  // namespace
 }  // namespace penstock::origin

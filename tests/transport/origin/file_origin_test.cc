@@ -18,6 +18,7 @@
 #include <thread>
 
 #include "tests/transport/origin/op_runner.h"
+#include "transport/file/file_version.h"
 #include "transport/base/random.h"
 
 namespace penstock::origin {
@@ -380,6 +381,28 @@ TEST_P(FileOriginTest, ProbeSaysWhatIsWrong) {
   Write("file", "");
   FileOrigin file((folder_ / "file").string(), MakePoolFileIo(1, "test"));
   EXPECT_EQ(file.Probe(1'000, &explanation).error().code, Code::kNotDirectory);
+}
+
+TEST(FileVersion, WhatIsLeftOfTheTickOfAChange) {
+  constexpr std::int64_t kTick = 20 * kNsPerMs;
+  const auto left = [](std::int64_t mtime_ms, std::int64_t ctime_ms, bool waited) {
+    struct stat attributes{};
+    const std::int64_t now_ns = 1'000 * kNsPerSecond;
+    const auto at = [&](std::int64_t ms) {
+      const std::int64_t ns = now_ns + ms * kNsPerMs;
+      return timespec{ns / kNsPerSecond, ns % kNsPerSecond};
+    };
+    attributes.st_mtim = at(mtime_ms);
+    attributes.st_ctim = at(ctime_ms);
+    return TickLeftNs(attributes, now_ns, kTick, waited);
+  };
+  EXPECT_EQ(left(-1'000, -1'000, false), 0);
+  EXPECT_EQ(left(-5, -5, false), 15 * kNsPerMs);
+  EXPECT_EQ(left(-5, -5, true), 15 * kNsPerMs);
+  EXPECT_EQ(left(3'000, 3'000, false), kTick) << "a server whose clock is ahead";
+  EXPECT_EQ(left(3'000, 3'000, true), 0);
+  EXPECT_EQ(left(3'000, -1'000, false), 0) << "somebody set the mtime ahead long ago";
+  EXPECT_EQ(left(-1'000, -5, false), 15 * kNsPerMs);
 }
 
 TEST(FileUrl, Forms) {
