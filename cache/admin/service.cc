@@ -56,7 +56,7 @@ void AdminService::Handle(AdminRequest request, AdminReply reply) {
   if (op == "stat")
     answer = sidecar_->StatJson();
   else if (op == "metrics")
-    answer = {{"ok", true}, {"text", MetricsText(sidecar_->StatJson())}};
+    answer = Metrics();
   else if (op == "sessions")
     answer = Sessions(*json);
   else if (op == "hold")
@@ -74,6 +74,17 @@ void AdminService::Handle(AdminRequest request, AdminReply reply) {
   else
     answer = Later(*json, op);
   reply(Serialised(answer));
+}
+
+// Of many mounts the histograms do not fit into a message: the counters matter more.
+Json AdminService::Metrics() {
+  constexpr std::size_t kEscapes = PST_ADMIN_MAX / 8;  // what quotes and line ends add
+  const Json stat = sidecar_->StatJson();
+  const std::vector<MountTraffic> traffic = sidecar_->Traffic();
+  std::string text = MetricsText(stat, traffic, sidecar_->config().cost);
+  if (text.size() > PST_ADMIN_MAX - kEscapes)
+    text = MetricsText(stat, traffic, sidecar_->config().cost, /*latencies=*/false);
+  return {{"ok", true}, {"text", std::move(text)}};
 }
 
 Json AdminService::Status() {

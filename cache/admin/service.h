@@ -2,7 +2,7 @@
 // the socket, role admin. Every answer is an object with "ok"; if that is false, "error" says why.
 //
 //   {"op": "status", "fresh": bool}          -> problems, mounts, sessions, ...
-//   {"op": "stat"}                           -> counters, now
+//   {"op": "stat"}                           -> counters, now, mounts, cost
 //   {"op": "metrics"}                        -> text (Prometheus)
 //   {"op": "sessions", "after": id}          -> sessions, a page of them
 //   {"op": "hold"}                           the asking process is a program that will join
@@ -25,6 +25,7 @@
 #include <unordered_map>
 
 #include "cache/admin/json.h"
+#include "cache/admin/traffic.h"
 #include "cache/admin/warm.h"
 #include "cache/config/config.h"
 #include "cache/session/registry.h"
@@ -38,6 +39,7 @@ class SidecarControl {
   virtual const Config& config() const = 0;
   virtual Json StatusJson() = 0;
   virtual Json StatJson() = 0;
+  virtual std::vector<MountTraffic> Traffic() = 0;
   virtual void Probe(std::int64_t max_age_ns, std::move_only_function<void()> done) = 0;
   virtual Registry& registry() = 0;
   virtual Engine& engine() = 0;
@@ -55,6 +57,7 @@ class AdminService {
 
  private:
   Json Status();
+  Json Metrics();
   Json Sessions(const Json& request);
   Json Hold(AdminRequest& request);
   Json Stop(const Json& request);

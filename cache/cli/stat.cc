@@ -87,6 +87,8 @@ int Stat(const Options& options) {
     if (values == reply->end() || !values->is_object()) continue;
     for (const auto& [name, value] : values->items()) flat[name] = value;
   }
+  for (const char* group : {"mounts", "cost"})
+    if (const auto found = reply->find(group); found != reply->end()) flat[group] = *found;
   fmt::print("{}\n", cache::JsonText(flat, 2));
   return kDone;
 }

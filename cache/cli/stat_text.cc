@@ -26,6 +26,48 @@ std::uint64_t Grown(const Json& before, const Json& after, const char* name) {
   return b > a ? b - a : 0;
 }
 
+std::string Ms(std::uint64_t us) {
+  return fmt::format("{:.1f} ms", static_cast<double>(us) / 1'000.0);
+}
+
+// The requests of one mount, a line for each kind.
+std::string TrafficText(const std::string& path, const Json& traffic) {
+  const auto kinds = traffic.find("requests");
+  if (kinds == traffic.end() || !kinds->is_object() || kinds->empty()) return "";
+  std::string out =
+      fmt::format("requests for {}:\n  {:<8} {:>10} {:>8} {:>8} {:>8} {:>8} {:>10} {:>10}\n", path,
+                  "kind", "2xx", "3xx", "4xx", "5xx", "none", "p50", "p99");
+  for (const auto& [kind, counts] : kinds->items())
+    out +=
+        fmt::format("  {:<8} {:>10} {:>8} {:>8} {:>8} {:>8} {:>10} {:>10}\n", kind,
+                    JsonNumber(counts, "2xx"), JsonNumber(counts, "3xx"), JsonNumber(counts, "4xx"),
+                    JsonNumber(counts, "5xx"), JsonNumber(counts, "none"),
+                    Ms(JsonNumber(counts, "p50_us")), Ms(JsonNumber(counts, "p99_us")));
+  out += fmt::format("  received {}, sent {}, {} retries, {} throttled by the service",
+                     cache::FormatBytesForPeople(JsonNumber(traffic, "bytes_received")),
+                     cache::FormatBytesForPeople(JsonNumber(traffic, "bytes_sent")),
+                     JsonNumber(traffic, "retries"), JsonNumber(traffic, "throttled"));
+  if (const std::uint64_t paced = JsonNumber(traffic, "paced"); paced > 0)
+    out += fmt::format(", {} held for a limit ({} ms together)", paced,
+                       JsonNumber(traffic, "paced_ms"));
+  return out + '\n';
+}
+
+double Money(const Json& cost, const char* key) {
+  const auto found = cost.find(key);
+  return found != cost.end() && found->is_number() ? found->get<double>() : 0;
+}
+
+std::string CostText(const Json& cost) {
+  if (!cost.is_object() || Money(cost, "total") <= 0) return "";
+  const std::string currency = cache::JsonString(cost, "currency");
+  return fmt::format(
+      "cost of requests: about {:.6f} {} (reads {:.6f}, lists {:.6f}, writes {:.6f}, transfer "
+      "{:.6f})\n  at the prices of [cost]: list prices unless you have set yours\n",
+      Money(cost, "total"), currency, Money(cost, "reads"), Money(cost, "lists"),
+      Money(cost, "writes"), Money(cost, "transfer"));
+}
+
 }  // namespace
 
 std::string StatText(const Json& stat) {
@@ -43,6 +85,9 @@ std::string StatText(const Json& stat) {
       out += '\n';
     }
   }
+  if (const auto mounts = stat.find("mounts"); mounts != stat.end() && mounts->is_object())
+    for (const auto& [path, traffic] : mounts->items()) out += TrafficText(path, traffic);
+  if (const auto cost = stat.find("cost"); cost != stat.end()) out += CostText(*cost);
   return out;
 }
 

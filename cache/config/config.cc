@@ -25,6 +25,9 @@ constexpr std::uint64_t kMinMemory = 16ull << 20;
 constexpr std::uint64_t kMaxMemory = static_cast<std::uint64_t>(PST_MAX_SEGMENTS)
                                      << PST_SEGMENT_SHIFT;
 constexpr std::uint64_t kMaxNvme = 1ull << 50;
+constexpr std::uint64_t kMinBandwidth = 1ull
+                                        << 20;  // below, one range takes longer than a deadline
+constexpr std::uint64_t kMaxBandwidth = 1ull << 40;
 
 constexpr std::array<std::string_view, 4> kLogLevels = {"debug", "info", "warning", "error"};
 constexpr std::array<std::string_view, 3> kHugePages = {"auto", "on", "off"};
@@ -128,10 +131,30 @@ void ReadCache(Section section, CacheConfig* cache) {
   section.Finish();
 }
 
+void ReadRequestRate(Section& section, std::string_view key, std::uint64_t* value) {
+  std::uint32_t rate = 0;
+  if (section.Integer(key, &rate, 1, 10'000'000) != nullptr) *value = rate;
+}
+
 void ReadLimits(Section section, LimitsConfig* limits) {
   section.Integer("sessions", &limits->sessions, 1, 100'000);
   section.Integer("requests", &limits->requests, 64, 1'000'000);
   section.Integer("tickets", &limits->tickets, 64, 1'000'000);
+  section.Rate("bandwidth", &limits->bytes_per_second, kMinBandwidth, kMaxBandwidth);
+  section.Rate("node_bandwidth", &limits->node_bytes_per_second, kMinBandwidth, kMaxBandwidth);
+  ReadRequestRate(section, "requests_per_second", &limits->requests_per_second);
+  ReadRequestRate(section, "node_requests_per_second", &limits->node_requests_per_second);
+  ReadPath(section, "node_file", &limits->node_file);
+  section.Finish();
+}
+
+void ReadCost(Section section, CostConfig* cost) {
+  constexpr double kMost = 1e6;
+  section.Number("read_per_10k", &cost->read_per_10k, 0, kMost);
+  section.Number("write_per_10k", &cost->write_per_10k, 0, kMost);
+  section.Number("list_per_10k", &cost->list_per_10k, 0, kMost);
+  section.Number("transfer_per_gib", &cost->transfer_per_gib, 0, kMost);
+  section.String("currency", &cost->currency);
   section.Finish();
 }
 
@@ -221,6 +244,7 @@ MountConfig ReadMount(Section section, const std::string& prefix, const std::str
   if (section.Integer("uid", &id, 0, UINT32_MAX - 1) != nullptr) mount.uid = id;
   if (section.Integer("gid", &id, 0, UINT32_MAX - 1) != nullptr) mount.gid = id;
   section.Integer("max_connections", &mount.max_connections, 1, 4096);
+  section.Integer("weight", &mount.weight, 1, 1000);
   ReadPath(section, "ca_file", &mount.ca_file);
   Section auth(section.Table("auth"), prefix + "auth.", file, errors);
   std::size_t auth_mode = 0;
@@ -262,6 +286,7 @@ void ReadMounts(Section& root, const std::string& file, Config* config, ConfigEr
 
 void FillDefaults(Config* config) {
   if (config->sidecar.socket.empty()) config->sidecar.socket = DefaultSocketPath(config->file);
+  if (config->limits.node_file.empty()) config->limits.node_file = DefaultNodeFile();
   // A folder for each configuration, so that two jobs of one user do not share one.
   if (config->cache.dir.empty()) config->cache.dir = DefaultCacheDir(config->file);
 }
@@ -299,6 +324,7 @@ std::expected<Config, ConfigErrors> ParseConfig(std::string_view text, const std
   ReadSidecar(Section(root.Table("sidecar"), "sidecar.", file, &errors), &config.sidecar);
   ReadCache(Section(root.Table("cache"), "cache.", file, &errors), &config.cache);
   ReadLimits(Section(root.Table("limits"), "limits.", file, &errors), &config.limits);
+  ReadCost(Section(root.Table("cost"), "cost.", file, &errors), &config.cost);
   ReadMounts(root, file, &config, &errors);
   root.Finish();
   if (!errors.empty()) {

@@ -33,7 +33,8 @@ struct MountConfig {
   std::string auth_mode = "auto";
   std::string ca_file;
   std::uint32_t max_connections = 32;
-  int line = 0;  // of [[mount]], for later messages
+  std::uint32_t weight = 1;  // its part of the job's limits against the other mounts'
+  int line = 0;              // of [[mount]], for later messages
 };
 
 struct SidecarConfig {
@@ -60,6 +61,21 @@ struct LimitsConfig {
   std::uint32_t sessions = 10'000;
   std::uint32_t requests = 65'536;  // in flight, all sessions together
   std::uint32_t tickets = 16'384;   // fds that wait to be fetched
+  // Of what goes to and comes from Blob; 0: no limit.
+  std::uint64_t bytes_per_second = 0;
+  std::uint64_t requests_per_second = 0;
+  std::uint64_t node_bytes_per_second = 0;  // all sidecars of the node that share node_file
+  std::uint64_t node_requests_per_second = 0;
+  std::string node_file;  // never empty
+};
+
+// What requests cost; the defaults are Azure's list price of the Hot tier with LRS in a US region.
+struct CostConfig {
+  double read_per_10k = 0.0044;   // GET, HEAD
+  double write_per_10k = 0.055;   // PUT
+  double list_per_10k = 0.055;    // List
+  double transfer_per_gib = 0.0;  // retrieval of cooler tiers, and what leaves the region
+  std::string currency = "USD";
 };
 
 struct Config {
@@ -68,6 +84,7 @@ struct Config {
   SidecarConfig sidecar;
   CacheConfig cache;
   LimitsConfig limits;
+  CostConfig cost;
   std::vector<MountConfig> mounts;  // 1..PST_MAX_MOUNTS, in the file's order
 };
 
@@ -92,6 +109,9 @@ std::expected<Config, ConfigErrors> LoadConfig(const std::string& file);
 // $XDG_RUNTIME_DIR/penstock/, else /run/penstock/ where this user can write it, else
 // /tmp/penstock-<uid>/, and there <digest of the configuration's path>.sock.
 std::string DefaultSocketPath(const std::string& config_file);
+
+// The file of the node's limits, in the same folder, if the configuration does not name one.
+std::string DefaultNodeFile();
 
 // `path` with "//", "." and a trailing "/" removed; nullopt unless it is absolute, without ".." and
 // without NUL. "/" stays "/".

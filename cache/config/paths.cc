@@ -28,6 +28,21 @@ bool OwnedByUs(const std::string& folder) {
          status.st_uid == geteuid() && access(folder.c_str(), W_OK | X_OK) == 0;
 }
 
+// Where this user's sidecars meet their programs and each other.
+std::string DefaultFolder() {
+  std::string folder = fmt::format("/tmp/penstock-{}", geteuid());
+  const char* named = getenv("XDG_RUNTIME_DIR");
+  const std::string usual = fmt::format("/run/user/{}", geteuid());
+  if (named != nullptr && named[0] == '/' && access(named, W_OK | X_OK) == 0) {
+    folder = fmt::format("{}/penstock", named);
+  } else if (OwnedByUs(usual)) {
+    folder = usual + "/penstock";
+  } else if (UsableFolder("/run/penstock")) {
+    folder = "/run/penstock";
+  }
+  return folder;
+}
+
 }  // namespace
 
 std::optional<std::string> NormalisePath(std::string_view path) {
@@ -64,18 +79,10 @@ std::optional<MountMatch> MatchMount(const std::vector<MountConfig>& mounts,
 }
 
 std::string DefaultSocketPath(const std::string& config_file) {
-  std::string folder = fmt::format("/tmp/penstock-{}", geteuid());
-  const char* named = getenv("XDG_RUNTIME_DIR");
-  const std::string usual = fmt::format("/run/user/{}", geteuid());
-  if (named != nullptr && named[0] == '/' && access(named, W_OK | X_OK) == 0) {
-    folder = fmt::format("{}/penstock", named);
-  } else if (OwnedByUs(usual)) {
-    folder = usual + "/penstock";
-  } else if (UsableFolder("/run/penstock")) {
-    folder = "/run/penstock";
-  }
   const std::uint64_t digest = XXH3_64bits(config_file.data(), config_file.size());
-  return fmt::format("{}/{:016x}.sock", folder, digest);
+  return fmt::format("{}/{:016x}.sock", DefaultFolder(), digest);
 }
+
+std::string DefaultNodeFile() { return DefaultFolder() + "/node-limits"; }
 
 }  // namespace penstock::cache

@@ -83,6 +83,40 @@ const toml::node* Section::Bytes(std::string_view key, std::uint64_t* value, std
   return node;
 }
 
+const toml::node* Section::Rate(std::string_view key, std::uint64_t* value, std::uint64_t min,
+                                std::uint64_t max) {
+  const toml::node* node = Raw(key);
+  if (node == nullptr) return nullptr;
+  const auto* text = node->as_string();
+  const std::optional<std::uint64_t> rate = text == nullptr ? std::nullopt : ParseRate(text->get());
+  if (!rate) {
+    Fail(*node, key, fmt::format("{} is no rate; allowed is {}", Shown(*node), kRateAllowed));
+    return nullptr;
+  }
+  if (*rate < min || *rate > max) {
+    Fail(*node, key,
+         fmt::format("{} is out of range; allowed is {}/s to {}/s", Shown(*node), FormatBytes(min),
+                     FormatBytes(max)));
+    return nullptr;
+  }
+  *value = *rate;
+  return node;
+}
+
+const toml::node* Section::Number(std::string_view key, double* value, double min, double max) {
+  const toml::node* node = Raw(key);
+  if (node == nullptr) return nullptr;
+  const std::optional<double> number = node->value<double>();
+  if (!number || !(*number >= min && *number <= max)) {
+    Fail(*node, key,
+         fmt::format("{} is not allowed here; allowed is a number from {} to {}", Shown(*node), min,
+                     max));
+    return nullptr;
+  }
+  *value = *number;
+  return node;
+}
+
 const toml::node* Section::Duration(std::string_view key, std::int64_t* value, std::int64_t min,
                                     std::int64_t max) {
   const toml::node* node = Raw(key);

@@ -28,6 +28,10 @@ class Section {
   const toml::node* String(std::string_view key, std::string* value);
   const toml::node* Bytes(std::string_view key, std::uint64_t* value, std::uint64_t min,
                           std::uint64_t max);
+  // Bytes in a second: "2GiB/s", "16Gbit/s".
+  const toml::node* Rate(std::string_view key, std::uint64_t* value, std::uint64_t min,
+                         std::uint64_t max);
+  const toml::node* Number(std::string_view key, double* value, double min, double max);
   const toml::node* Duration(std::string_view key, std::int64_t* value, std::int64_t min,
                              std::int64_t max);
   const toml::node* Integer(std::string_view key, std::uint32_t* value, std::uint32_t min,

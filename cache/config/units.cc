@@ -39,6 +39,11 @@ constexpr std::array kByteUnits = std::to_array<Unit>({
     {"tib", kTi},
     {"tb", 1000'000'000'000},
 });
+constexpr std::array kBitUnits = std::to_array<Unit>({
+    {"kbit", 1000},
+    {"mbit", 1000'000},
+    {"gbit", 1000'000'000},
+});
 constexpr std::array kTimeUnits = std::to_array<Unit>({
     {"ns", 1},
     {"us", 1'000},
@@ -110,6 +115,13 @@ std::size_t Distance(std::string_view a, std::string_view b) {
 }  // namespace
 
 std::optional<std::uint64_t> ParseBytes(std::string_view text) { return Scale(text, kByteUnits); }
+
+std::optional<std::uint64_t> ParseRate(std::string_view text) {
+  if (!text.ends_with("/s")) return std::nullopt;
+  text.remove_suffix(2);
+  if (const auto bits = Scale(text, kBitUnits)) return *bits / 8;
+  return ParseBytes(text);
+}
 
 std::optional<std::int64_t> ParseDuration(std::string_view text) {
   if (text == "0") return 0;

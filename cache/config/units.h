@@ -17,6 +17,11 @@ std::optional<std::uint64_t> ParseBytes(std::string_view text);
 inline constexpr std::string_view kBytesAllowed =
     "a size such as \"8GiB\", \"8Gi\", \"500MB\" or a number of bytes";
 
+// Bytes in a second: "2GiB/s", "500MB/s", and as networks are sold, in bits: "16Gbit/s",
+// "800Mbit/s".
+std::optional<std::uint64_t> ParseRate(std::string_view text);
+inline constexpr std::string_view kRateAllowed = "a rate such as \"2GiB/s\" or \"16Gbit/s\"";
+
 // "60s", "5m", "100ms", "2h", "1d", "500us"; nanoseconds. nullopt if it is none of these.
 std::optional<std::int64_t> ParseDuration(std::string_view text);
 inline constexpr std::string_view kDurationAllowed =

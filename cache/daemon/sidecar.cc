@@ -147,7 +147,31 @@ std::expected<std::unique_ptr<Sidecar>, StartProblem> Sidecar::Create(
   return sidecar;
 }
 
+// The limits of the job and of the node. Without the node's file the job keeps the node's limits by
+// itself: rather too slow than more than was allowed.
+void Sidecar::MakePacer() {
+  const LimitsConfig& limits = config_.limits;
+  origin::TrafficLimits job{limits.bytes_per_second, limits.requests_per_second};
+  const origin::TrafficLimits node{limits.node_bytes_per_second, limits.node_requests_per_second};
+  std::unique_ptr<origin::NodeShare> share;
+  if (node.any()) {
+    auto opened = origin::NodeShare::Open(limits.node_file, node);
+    if (opened) {
+      share = *std::move(opened);
+    } else {
+      log::Error(
+          "{} cannot be used ({}): this job keeps the node's limits by itself, whatever the "
+          "node's other jobs do",
+          limits.node_file, Why(opened.error()));
+      job = origin::TighterOf(job, node);
+    }
+  }
+  if (job.any() || share != nullptr)
+    pacer_ = std::make_unique<origin::FairPacer>(job, std::move(share));
+}
+
 bool Sidecar::MakeOrigins(StartProblem* problem) {
+  MakePacer();
   for (std::size_t i = 0; i < config_.mounts.size(); ++i) {
     const MountConfig& mount = config_.mounts[i];
     origin::OriginConfig origin;
@@ -157,6 +181,7 @@ bool Sidecar::MakeOrigins(StartProblem* problem) {
     origin.request_timeout_ms = std::max<std::int64_t>(mount.deadline_ns / kNsPerMs, 1);
     origin.max_connections = mount.max_connections;
     origin.ca_file = mount.ca_file;
+    if (pacer_ != nullptr) origin.pacer = pacer_->MakePacer(mount.weight);
     std::string explanation;
     auto made = origin::MakeOrigin(origin, &explanation);
     if (!made) {
@@ -448,6 +473,13 @@ Json Sidecar::StatusJson() {
           {"mounts", std::move(mounts)}};
 }
 
+std::vector<MountTraffic> Sidecar::Traffic() {
+  std::vector<MountTraffic> traffic;
+  for (std::size_t i = 0; i < origins_.size(); ++i)
+    traffic.push_back({config_.mounts[i].path, origins_[i]->Stats(), origins_[i]->Requests()});
+  return traffic;
+}
+
 Json Sidecar::StatJson() {
   const RegistryStats sessions = registry_->Stats();
   const EngineStats engine = engine_->Stats();
@@ -455,15 +487,21 @@ Json Sidecar::StatJson() {
   const JobFolder::Stats job = job_->GetStats();
   const ArenaStats arena = arena_->Stats();
   origin::OriginStats origin;
-  for (const auto& one : origins_) {
-    const origin::OriginStats stats = one->Stats();
-    origin.requests += stats.requests;
-    origin.bytes_read += stats.bytes_read;
-    origin.errors += stats.errors;
-    origin.retries += stats.retries;
+  Json mounts = Json::object();
+  const std::vector<MountTraffic> traffic = Traffic();
+  std::uint64_t throttled = 0;
+  for (const MountTraffic& one : traffic) {
+    origin.requests += one.stats.requests;
+    origin.bytes_read += one.stats.bytes_read;
+    origin.errors += one.stats.errors;
+    origin.retries += one.stats.retries;
+    throttled += one.requests.throttled;
+    mounts[one.path] = MountTrafficJson(one, config_.cost);
   }
   const SessionCounters& c = sessions.counters;
   return {{"ok", true},
+          {"mounts", std::move(mounts)},
+          {"cost", CostJson(traffic, config_.cost)},
           {"counters",
            {{"hits_memory", c.hits_memory},
             {"hits_nvme", c.hits_nvme},
@@ -476,6 +514,7 @@ Json Sidecar::StatJson() {
             {"origin_bytes_written", 0},
             {"origin_errors", origin.errors},
             {"origin_retries", origin.retries},
+            {"origin_throttled", throttled},
             {"evictions", engine.evictions},
             {"corrupt_dropped", engine.corrupt_dropped + objects.corrupt},
             {"fetches", engine.fetches},

@@ -20,6 +20,7 @@
 #include "cache/object/object_store.h"
 #include "cache/session/listener.h"
 #include "cache/session/registry.h"
+#include "transport/traffic/fair_pacer.h"
 
 namespace penstock::cache {
 
@@ -48,6 +49,7 @@ class Sidecar final : public SidecarControl {
   const Config& config() const override { return config_; }
   Json StatusJson() override;
   Json StatJson() override;
+  std::vector<MountTraffic> Traffic() override;
   void Probe(std::int64_t max_age_ns, std::move_only_function<void()> done) override;
   Registry& registry() override { return *registry_; }
   Engine& engine() override { return *engine_; }
@@ -57,6 +59,7 @@ class Sidecar final : public SidecarControl {
  private:
   Sidecar(const Config& config, const SidecarOptions& options);
   bool MakeOrigins(StartProblem* problem);
+  void MakePacer();
   bool MakeCacheFolders(StartProblem* problem);
   bool MakeMemory(StartProblem* problem);
   bool MakeEngineParts(StartProblem* problem);
@@ -71,6 +74,7 @@ class Sidecar final : public SidecarControl {
   Config config_;
   SidecarOptions options_;
   FdBudget budget_;
+  std::unique_ptr<origin::FairPacer> pacer_;  // null without limits; before its users
   std::vector<std::unique_ptr<origin::Origin>> origins_;
   std::unique_ptr<Loop> loop_;
   std::unique_ptr<Listener> listener_;

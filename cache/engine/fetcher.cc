@@ -273,6 +273,7 @@ void Fetcher::StartRead(std::unique_ptr<Flight> flight) {
   call->offset = static_cast<std::uint64_t>(flight->first) << PST_RANGE_SHIFT;
   call->deadline_ns = MonotonicNs() + mount.deadline_ns;
   call->want_crcs = true;
+  call->prefetch = flight->prefetch;
   for (const Space& space : flight->spaces) call->buffers.emplace_back(tier_->Bytes(space), space.bytes);
   flight->call = call.get();
   ++stats_.fetches;

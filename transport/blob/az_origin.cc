@@ -31,7 +31,7 @@ AzOrigin::AzOrigin(AzLocation location, AzCredentials credentials, const OriginC
       service_(std::move(location), std::move(credentials), clock),
       usual_account_(std::move(usual_account)),
       budget_(clock->NowNs()),
-      client_(MakeHttpLimits(config), clock) {
+      client_(MakeHttpLimits(config), clock, config.pacer) {
   retry_limits_.max_tries = config.max_tries == 0 ? 1 : config.max_tries;
 }
 

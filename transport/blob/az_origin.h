@@ -38,6 +38,7 @@ class AzOrigin final : public Origin {
   void List(ListOp* op) override;
   void Cancel(Op* op) override;
   OriginStats Stats() const override;
+  RequestCounts Requests() const override { return client_.Requests(); }
   void StartProbe(ProbeOp* op) override;
   std::string Describe() const override { return service_.location().Describe(); }
   std::string Risk() const override;

@@ -9,6 +9,8 @@ namespace penstock::origin {
 AzReadTask::AzReadTask(AzOrigin* origin, ReadOp* op, std::string name)
     : AzTask(origin, op), read_(op), name_(std::move(name)) {
   for (const auto& buffer : op->buffers) size_ += buffer.size();
+  expected_bytes = size_;
+  prefetch = op->prefetch;
 }
 
 AzRequest AzReadTask::Request() const {

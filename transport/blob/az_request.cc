@@ -13,6 +13,22 @@ namespace {
 // for what later needs.
 constexpr std::string_view kServiceVersion = "2023-11-03";
 
+RequestKind KindOf(const AzRequest& request) {
+  switch (request.method) {
+    case HttpMethod::kHead:
+      return RequestKind::kHead;
+    case HttpMethod::kPut:
+      return RequestKind::kPut;
+    case HttpMethod::kDelete:
+      return RequestKind::kDelete;
+    default:
+      break;
+  }
+  for (const auto& [name, value] : request.query)
+    if (name == "comp" && value == "list") return RequestKind::kList;
+  return RequestKind::kGet;
+}
+
 }  // namespace
 
 AzRequest MakeListRequest(const AzListQuery& query) {
@@ -76,6 +92,7 @@ void AzService::Fill(const AzRequest& request, HttpExchange* exchange) const {
   const std::string if_match =
       request.if_match.empty() ? std::string() : fmt::format("\"{}\"", request.if_match);
   exchange->method = request.method;
+  exchange->kind = KindOf(request);
   exchange->url = UrlOf(request, path);
   std::vector<std::string>& headers = exchange->headers;
   headers.clear();

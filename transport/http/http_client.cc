@@ -19,6 +19,8 @@ namespace {
 constexpr std::int64_t kLongestPollMs = 1'000;
 constexpr int kIdlePollMs = 3'600'000;  // whoever brings work wakes the poll
 constexpr std::int64_t kExpiryCheckNs = 20 * kNsPerMs;
+// A request that nobody waited for may be somebody's by now: held for so long, it counts as such.
+constexpr std::int64_t kPrefetchPatienceNs = 200 * kNsPerMs;
 
 void InitLibcurlOnce() {
   static std::once_flag once;
@@ -43,7 +45,8 @@ const char* HttpMethodName(HttpMethod method) {
 
 class HttpClient::Impl {
  public:
-  Impl(const HttpLimits& limits, Clock* clock) : limits_(limits), clock_(clock) {
+  Impl(const HttpLimits& limits, Clock* clock, Pacer* pacer)
+      : limits_(limits), clock_(clock), pacer_(pacer) {
     InitLibcurlOnce();
     multi_ = curl_multi_init();
     share_ = curl_share_init();
@@ -85,6 +88,8 @@ class HttpClient::Impl {
             received_bytes_.load(std::memory_order_relaxed)};
   }
 
+  RequestCounts Requests() const { return requests_.Counts(); }
+
  private:
   void Run() {
     while (TakeInbox()) {
@@ -121,7 +126,7 @@ class HttpClient::Impl {
     const bool may_start = active_.size() < limits_.max_connections;
     for (const HttpExchange* exchange : waiting_) {
       std::int64_t next_ns = exchange->deadline_ns;
-      if (may_start) next_ns = std::min(next_ns, exchange->not_before_ns);
+      if (may_start) next_ns = std::min(next_ns, std::max(exchange->not_before_ns, held_until_ns_));
       until_ms = std::min(until_ms, std::max<std::int64_t>(0, next_ns - now_ns) / kNsPerMs + 1);
     }
     return static_cast<int>(until_ms);
@@ -129,6 +134,7 @@ class HttpClient::Impl {
 
   // First come, first served among those whose time has come.
   void StartDue() {
+    if (pacer_ != nullptr) return StartPaced();
     if (waiting_.empty()) return;
     const std::int64_t now_ns = clock_->NowNs();
     for (auto at = waiting_.begin();
@@ -141,6 +147,45 @@ class HttpClient::Impl {
       at = waiting_.erase(at);
       StartOne(exchange, now_ns);
     }
+  }
+
+  // The same as far as the limits allow, those before the others for which somebody waits.
+  void StartPaced() {
+    const std::int64_t now_ns = clock_->NowNs();
+    if (now_ns < held_until_ns_) return;
+    const bool was_held = std::exchange(held_until_ns_, 0) > 0;
+    while (active_.size() < limits_.max_connections) {
+      const auto next = FirstPaced(now_ns);
+      if (next == waiting_.end()) break;
+      HttpExchange* exchange = *next;
+      const std::int64_t wait_ns =
+          pacer_->Ask(IsUrgent(*exchange, now_ns), exchange->expected_bytes, now_ns);
+      if (wait_ns > 0) {
+        held_until_ns_ = now_ns + wait_ns;
+        if (exchange->held_since_ns == 0) exchange->held_since_ns = now_ns;
+        return;
+      }
+      waiting_.erase(next);
+      if (exchange->held_since_ns > 0) requests_.NotePaced(now_ns - exchange->held_since_ns);
+      exchange->held_since_ns = 0;
+      StartOne(exchange, now_ns);
+    }
+    if (was_held) pacer_->Leave();
+  }
+
+  static bool IsUrgent(const HttpExchange& exchange, std::int64_t now_ns) {
+    return !exchange.prefetch ||
+           (exchange.held_since_ns > 0 && now_ns - exchange.held_since_ns >= kPrefetchPatienceNs);
+  }
+
+  std::deque<HttpExchange*>::iterator FirstPaced(std::int64_t now_ns) {
+    auto first = waiting_.end();
+    for (auto at = waiting_.begin(); at != waiting_.end(); ++at) {
+      if ((*at)->not_before_ns > now_ns) continue;
+      if (IsUrgent(**at, now_ns)) return at;
+      if (first == waiting_.end()) first = at;
+    }
+    return first;
   }
 
   void StartOne(HttpExchange* exchange, std::int64_t now_ns) {
@@ -156,6 +201,7 @@ class HttpClient::Impl {
       transfer = HttpTransfer::Make(limits_, share_);
     }
     exchange->Prepare();
+    exchange->sent_ns = now_ns;
     exchanges_.fetch_add(1, std::memory_order_relaxed);
     if (transfer == nullptr || !transfer->Begin(exchange, limits_, now_ns) ||
         curl_multi_add_handle(multi_, transfer->handle()) != CURLM_OK) {
@@ -189,8 +235,17 @@ class HttpClient::Impl {
     HttpExchange* exchange = transfer->End(result, now_ns);
     connects_.fetch_add(transfer->connects(), std::memory_order_relaxed);
     received_bytes_.fetch_add(exchange->received_bytes, std::memory_order_relaxed);
+    NoteEnd(*exchange, now_ns);
     idle_.push_back(std::move(transfer));
     exchange->OnOver();
+  }
+
+  void NoteEnd(const HttpExchange& exchange, std::int64_t now_ns) {
+    const std::uint64_t sent_bytes = exchange.send_body.size();
+    requests_.NoteEnd({exchange.kind, exchange.status, exchange.received_bytes, sent_bytes,
+                       now_ns - exchange.sent_ns});
+    if (pacer_ != nullptr)
+      pacer_->NoteMoved(exchange.expected_bytes, exchange.received_bytes + sent_bytes, now_ns);
   }
 
   void EndCancelled() {
@@ -236,6 +291,7 @@ class HttpClient::Impl {
 
   const HttpLimits limits_;
   Clock* const clock_;
+  Pacer* const pacer_;
   CURLM* multi_ = nullptr;
   CURLSH* share_ = nullptr;
 
@@ -250,19 +306,22 @@ class HttpClient::Impl {
   std::vector<std::unique_ptr<HttpTransfer>> active_;
   std::vector<std::unique_ptr<HttpTransfer>> idle_;
   std::int64_t next_expiry_check_ns_ = 0;
+  std::int64_t held_until_ns_ = 0;  // by the pacer
 
   std::atomic<std::uint64_t> exchanges_{0};
   std::atomic<std::uint64_t> connects_{0};
   std::atomic<std::uint64_t> received_bytes_{0};
+  RequestCounters requests_;
   std::thread thread_;
 };
 
-HttpClient::HttpClient(const HttpLimits& limits, Clock* clock)
-    : impl_(std::make_unique<Impl>(limits, clock)) {}
+HttpClient::HttpClient(const HttpLimits& limits, Clock* clock, Pacer* pacer)
+    : impl_(std::make_unique<Impl>(limits, clock, pacer)) {}
 HttpClient::~HttpClient() = default;
 
 void HttpClient::Submit(HttpExchange* exchange) { impl_->Submit(exchange); }
 void HttpClient::NoteCancelled() { impl_->NoteCancelled(); }
 HttpCounters HttpClient::Counters() const { return impl_->Counters(); }
+RequestCounts HttpClient::Requests() const { return impl_->Requests(); }
 
 }  // namespace penstock::origin

@@ -24,6 +24,8 @@
 #include "transport/base/result.h"
 #include "transport/http/http_headers.h"
 #include "transport/http/retry.h"
+#include "transport/traffic/pacer.h"
+#include "transport/traffic/request_counters.h"
 
 namespace penstock::origin {
 
@@ -43,6 +45,11 @@ class HttpExchange {
   std::vector<std::string> headers;      // "Name: value"
   std::span<const std::byte> send_body;  // PUT
 
+  // For limits and counters.
+  RequestKind kind = RequestKind::kGet;
+  bool prefetch = false;             // nobody waits for it: others may overtake it
+  std::uint64_t expected_bytes = 0;  // of both bodies, as far as it is known
+
   std::int64_t not_before_ns = 0;  // when it may go onto the wire
   std::int64_t deadline_ns = 0;
 
@@ -55,6 +62,10 @@ class HttpExchange {
   std::uint64_t received_bytes = 0;  // of the body
   Fault fault = Fault::kNone;
   const char* fault_sentence = "";  // static: what went wrong, for a person
+
+  // The client's.
+  std::int64_t held_since_ns = 0;  // for a limit; 0: it is not
+  std::int64_t sent_ns = 0;
 
   // Right before it is sent: signs with the time of now.
   virtual void Prepare() = 0;
@@ -82,7 +93,9 @@ struct HttpCounters {
 
 class HttpClient {
  public:
-  explicit HttpClient(const HttpLimits& limits, Clock* clock = &SystemClock::Get());
+  // `pacer`, if there is one, is asked before a request goes out; it outlives the client.
+  explicit HttpClient(const HttpLimits& limits, Clock* clock = &SystemClock::Get(),
+                      Pacer* pacer = nullptr);
   ~HttpClient();
   HttpClient(const HttpClient&) = delete;
   HttpClient& operator=(const HttpClient&) = delete;
@@ -91,6 +104,7 @@ class HttpClient {
   // Some exchange's `cancelled` has been set.
   void NoteCancelled();
   HttpCounters Counters() const;
+  RequestCounts Requests() const;
 
  private:
   class Impl;

@@ -25,6 +25,8 @@
 #include <vector>
 
 #include "transport/base/result.h"
+#include "transport/traffic/pacer.h"
+#include "transport/traffic/request_counters.h"
 
 namespace penstock::origin {
 
@@ -68,7 +70,8 @@ struct ReadOp : Op {
   std::string version;  // "" accepts any; the one served is in info.version
   std::uint64_t offset = 0;
   std::vector<std::span<std::byte>> buffers;
-  ObjectInfo info;  // result: size (whole object), version, mtime
+  bool prefetch = false;  // nobody waits for it yet: others may go first where there is a limit
+  ObjectInfo info;        // result: size (whole object), version, mtime
 };
 
 // One page of a directory's direct children, in the origin's order; "" asks for the first page, and
@@ -100,6 +103,8 @@ class Origin {
   virtual void List(ListOp* op) = 0;
   virtual void Cancel(Op* op) = 0;
   virtual OriginStats Stats() const = 0;
+  // The requests behind them, where the origin is a service.
+  virtual RequestCounts Requests() const { return {}; }
   virtual void StartProbe(ProbeOp* op) = 0;
   // The same for those who have nothing else to do: blocks up to timeout_ms.
   Result<void> Probe(std::int64_t timeout_ms, std::string* explanation);
@@ -118,7 +123,8 @@ struct OriginConfig {
   std::int64_t connect_timeout_ms = 10'000;
   std::uint32_t max_connections = 32;
   std::uint32_t max_tries = 5;
-  std::string ca_file;  // optional own CA bundle
+  std::string ca_file;     // optional own CA bundle
+  Pacer* pacer = nullptr;  // optional limits for requests to a service; outlives the origin
 };
 
 // Chooses the implementation by the URL's scheme. Reads credentials from the environment (names in

@@ -46,7 +46,7 @@ class Job:
     """One job. Use as a context manager; start() is separate, so a test can run without a sidecar."""
 
     def __init__(self, mounts, containers=False, credentials=None, memory="256MiB", nvme="1GiB",
-                 wait="20s", linger="2s", origin_folders=(), netns_of=0, sidecar_keys=None):
+                 wait="20s", linger="2s", origin_folders=(), netns_of=0, sidecar_keys=None, tables=None):
         self.base = tempfile.mkdtemp(prefix="pst-job-", dir="/tmp")
         os.chmod(self.base, 0o755)
         self.containers = containers
@@ -63,7 +63,7 @@ class Job:
         self.socket = os.path.join(self.shared, "job.sock")
         self.log = os.path.join(self.base, "penstockd.log")
         self._sidecar = None
-        self._write_config(memory, nvme, linger, sidecar_keys or {})
+        self._write_config(memory, nvme, linger, sidecar_keys or {}, tables or {})
         program = os.path.join(build_dir(), "tests", "pst_container")
         common = [(self.shared, self.shared, False), (self.config_folder, self.config_folder, True),
                   (build_dir(), BUILD_INSIDE, True)]
@@ -78,7 +78,7 @@ class Job:
         os.chmod(path, mode)
         return path
 
-    def _write_config(self, memory, nvme, linger, sidecar_keys):
+    def _write_config(self, memory, nvme, linger, sidecar_keys, tables):
         lines = ["version = 1", "[sidecar]", f"socket = {_toml(self.socket)}",
                  f"linger = {_toml(linger)}"]
         lines += [f"wait = {_toml(self.wait)}"]
@@ -88,6 +88,8 @@ class Job:
         lines += [f"{key} = {_toml(value)}" for key, value in sidecar_keys.items()]
         lines += ["[cache]", f"dir = {_toml(self.cache)}", f"memory = {_toml(memory)}",
                   f"nvme = {_toml(nvme)}"]
+        for table, keys in tables.items():      # {"limits": {...}}
+            lines += [f"[{table}]"] + [f"{key} = {_toml(value)}" for key, value in keys.items()]
         for mount in self.mounts:
             lines += ["[[mount]]", f"path = {_toml(mount.path)}", f"origin = {_toml(mount.origin)}"]
             lines += [f"{key} = {_toml(value)}" for key, value in mount.keys.items()]
