@@ -69,5 +69,6 @@ Command PinCommand();
 Command UnpinCommand();
 Command EvictCommand();
 Command GenConfigCommand();
+Command ImportConfigCommand();
 
 }  // namespace penstock::cli

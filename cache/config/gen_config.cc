@@ -10,22 +10,6 @@
 namespace penstock::cache {
 namespace {
 
-// `text` as a TOML string.
-std::string Quoted(const std::string& text) {
-  std::string out = "\"";
-  for (const char c : text) {
-    if (c == '"' || c == '\\') {
-      out += '\\';
-      out += c;
-    } else if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) {
-      out += fmt::format("\\u{:04X}", static_cast<unsigned>(static_cast<unsigned char>(c)));
-    } else {
-      out += c;
-    }
-  }
-  return out + '"';
-}
-
 constexpr const char* kTemplate = R"(# Penstock: one job's configuration. Start a program under it:
 #   penstock run -c job.toml -- CMD...
 # What is wrong with this machine or this file: penstock doctor -c job.toml
@@ -49,6 +33,13 @@ memory = "{memory}"         # a quarter of the {limit} that this machine or cont
 nvme = "{nvme}"          # of {free} that are free there
 #hugepages = "auto"       # on: fail without them; off: never
 
+# What goes to and comes from Blob, of this job and of all jobs of the node; fair among mounts.
+#[limits]
+#bandwidth = "2GiB/s"
+#requests_per_second = 2000
+#node_bandwidth = "4GiB/s"
+#node_requests_per_second = 5000
+
 # One [[mount]] for each folder that programs shall see; the longest path wins.
 [[mount]]
 path = {mount}      # need not exist on disk
@@ -65,17 +56,32 @@ mode = "auto"             # key, sas, msi, workload, spn, anon; secrets come fro
 
 }  // namespace
 
+std::string TomlQuoted(const std::string& text) {
+  std::string out = "\"";
+  for (const char c : text) {
+    if (c == '"' || c == '\\') {
+      out += '\\';
+      out += c;
+    } else if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) {
+      out += fmt::format("\\u{:04X}", static_cast<unsigned>(static_cast<unsigned char>(c)));
+    } else {
+      out += c;
+    }
+  }
+  return out + '"';
+}
+
 std::string GenerateConfig(const GenConfigOptions& options) {
   const Disk disk = LargestLocalDisk();
   const std::uint64_t nvme = std::max<std::uint64_t>((disk.free_bytes / 2) >> 30, 1) << 30;
   const std::uint32_t cpus = UsableCpus();
   return fmt::format(
       kTemplate, fmt::arg("cpus", std::clamp<std::uint32_t>(cpus / 4, 1, 8)),
-      fmt::arg("all_cpus", cpus), fmt::arg("dir", Quoted(disk.path + "/penstock")),
+      fmt::arg("all_cpus", cpus), fmt::arg("dir", TomlQuoted(disk.path + "/penstock")),
       fmt::arg("memory", FormatBytes(DefaultMemoryBytes())),
       fmt::arg("limit", FormatBytesForPeople(MemoryLimitBytes())),
       fmt::arg("nvme", FormatBytes(nvme)), fmt::arg("free", FormatBytesForPeople(disk.free_bytes)),
-      fmt::arg("mount", Quoted(options.mount)), fmt::arg("origin", Quoted(options.origin)));
+      fmt::arg("mount", TomlQuoted(options.mount)), fmt::arg("origin", TomlQuoted(options.origin)));
 }
 
 }  // namespace penstock::cache

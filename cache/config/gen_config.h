@@ -5,6 +5,9 @@
 
 namespace penstock::cache {
 
+// `text` as a string of TOML, with its quotes.
+std::string TomlQuoted(const std::string& text);
+
 struct GenConfigOptions {
   std::string mount = "/data/train";
   std::string origin = "az://account/container/prefix";
