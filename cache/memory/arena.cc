@@ -137,6 +137,9 @@ void Arena::FillHeader(const ArenaConfig& config) {
       static_cast<std::uint64_t>(reinterpret_cast<std::byte*>(generations_) - index_.base);
   header->segment_count = segment_count_;
   header->clock_base_ns = clock_base_ns_;
+  // The same for names: a client that still has its view of the sidecar before, over this memory,
+  // must not find an epoch that it has kept names of.
+  header->name_epoch = RandomNonZero() >> 2;
   header->mount_count = static_cast<std::uint32_t>(config.mounts.size());
   std::copy(config.mounts.begin(), config.mounts.end(), header->mounts);
   PST_STORE_RELEASE(&header->magic, PST_INDEX_MAGIC);

@@ -7,6 +7,7 @@
 #include <wordexp.h>
 
 #include "shim/calls/support.h"
+#include "shim/core/fork_gate.h"
 #include "shim/core/path.h"
 #include "shim/core/process.h"
 #include "shim/core/raw.h"
@@ -26,11 +27,14 @@ template <class Call>
 pid_t ForkAround(Call call) {
   if (MayHaveThreads()) RealResolveAll();
   if (PST_LIKELY(!g_config.active)) return call();
+  PstForkGateClose();
   PstBeforeFork();
   pid_t pid = call();
   if (pid == 0) {
     KeepErrno keep;
     PstAfterForkChild();
+  } else {
+    PstForkGateOpen();
   }
   return pid;
 }
@@ -70,11 +74,16 @@ template <class Call>
 int ForkInside(Call call) {
   if (MayHaveThreads()) RealResolveAll();
   if (PST_LIKELY(!g_config.active)) return call();
+  PstForkGateClose();
   PstBeforeFork();
   long before = Raw(SYS_getpid);
   int result = call();
   KeepErrno keep;
-  if (Raw(SYS_getpid) != before) PstAfterForkChild();
+  if (Raw(SYS_getpid) != before) {
+    PstAfterForkChild();
+  } else {
+    PstForkGateOpen();
+  }
   return result;
 }
 
@@ -125,8 +134,11 @@ PST_EXPORT int clone(int (*function)(void*), void* stack, int flags, void* argum
   if (PST_LIKELY(!g_config.active) || (flags & CLONE_VM) != 0)
     return real.clone(function, stack, flags, argument, parent, tls, child);
   CloneStart start = {function, argument};  // the child has its own copy of this frame
+  PstForkGateClose();
   PstBeforeFork();
-  return real.clone(StartClone, stack, flags, &start, parent, tls, child);
+  int pid = real.clone(StartClone, stack, flags, &start, parent, tls, child);
+  PstForkGateOpen();
+  return pid;
 }
 
 PST_EXPORT int daemon(int stay, int keep_streams) {

@@ -21,6 +21,7 @@
 
 #include "shim/calls/support.h"
 #include "shim/calls/uring.h"
+#include "shim/core/fork_gate.h"
 #include "shim/core/process.h"
 
 extern "C" int openat2(int dirfd, const char* path, struct open_how* how, size_t size);
@@ -51,13 +52,17 @@ long RawGetcwd(char* buffer, size_t bytes) {
 
 long RawClone(const Arguments& x) {
   bool shares = (x.a & CLONE_VM) != 0;
-  if (!shares) PstBeforeFork();
+  if (!shares) {
+    PstForkGateClose();
+    PstBeforeFork();
+  }
 #if defined(__x86_64__)
   long pid = real.syscall(SYS_clone, x.a, x.b, x.c, x.d, x.e, 0);
 #else
   long pid = real.syscall(SYS_clone, x.a, x.b, x.c, x.d, x.e, 0);
 #endif
   if (pid == 0 && !shares) PstAfterForkChild();
+  if (pid != 0 && !shares) PstForkGateOpen();
   return pid;
 }
 

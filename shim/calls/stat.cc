@@ -31,9 +31,13 @@ PST_COLD Result StatAncestor(const Route& route, struct stat* out) {
   return Result::kDone;
 }
 
-Result StatRoute(const Route& route, struct stat* out) {
+// `follow`: for a name outside of every mount, whose last component may be a link.
+Result StatRoute(const Route& route, bool follow, struct stat* out) {
   if (PST_UNLIKELY(route.cover != Cover::kMount)) {
-    if (route.cover == Cover::kNone) return real.stat(route.full, out) == 0 ? Result::kDone : Result::kFailed;
+    if (route.cover == Cover::kNone)
+      return (follow ? real.stat(route.full, out) : real.lstat(route.full, out)) == 0
+                 ? Result::kDone
+                 : Result::kFailed;
     return route.cover == Cover::kError ? FailWith(route.err) : StatAncestor(route, out);
   }
   pst_attr attr;
@@ -43,14 +47,14 @@ Result StatRoute(const Route& route, struct stat* out) {
   return Result::kDone;
 }
 
-PST_INLINE Result StatPath(int dirfd, const char* path, struct stat* out) {
+PST_INLINE Result StatPath(int dirfd, const char* path, bool follow, struct stat* out) {
   if (PST_LIKELY(PstStatKnown(path, out))) return Result::kDone;
   if (!PstMayCover(dirfd, path)) return Result::kNotOurs;
   PathBuffer buffer;
   Route route;
   if (PST_UNLIKELY(PstRoute(dirfd, path, &buffer, &route) == Cover::kNone) && route.full == nullptr)
     return Result::kNotOurs;
-  return StatRoute(route, out);
+  return StatRoute(route, follow, out);
 }
 
 // The kernel found nothing: perhaps a link outside leads into a mount.
@@ -59,14 +63,15 @@ PST_COLD Result StatThroughLinks(int dirfd, const char* path, bool follow, struc
   LinkedPath linked;
   Route route;
   if (!PstRouteThroughLinks(dirfd, path, follow, &linked, &route)) return Result::kNotOurs;
-  return StatRoute(route, out);
+  return StatRoute(route, follow, out);
 }
 
 // The kernel would find the local disk's: a link leads into a mount that is on disk too.
 PST_COLD Result StatLanded(int dirfd, const char* path, bool follow, struct stat* out) {
   LinkedPath linked;
   Route route;
-  return PstLands(dirfd, path, follow, &linked, &route) ? StatRoute(route, out) : Result::kNotOurs;
+  return PstLands(dirfd, path, follow, &linked, &route) ? StatRoute(route, follow, out)
+                                                        : Result::kNotOurs;
 }
 
 Result StatFd(int fd, struct stat* out) {
@@ -82,12 +87,12 @@ Result StatFd(int fd, struct stat* out) {
   return Result::kDone;
 }
 
-Result StatCwd(struct stat* out) { return StatPath(AT_FDCWD, ".", out); }
+Result StatCwd(struct stat* out) { return StatPath(AT_FDCWD, ".", true, out); }
 
 Result StatAt(int dirfd, const char* path, struct stat* out, int flags) {
   if ((flags & AT_EMPTY_PATH) != 0 && (path == nullptr || path[0] == 0))
     return dirfd == AT_FDCWD ? StatCwd(out) : StatFd(dirfd, out);
-  return StatPath(dirfd, path, out);
+  return StatPath(dirfd, path, (flags & AT_SYMLINK_NOFOLLOW) == 0, out);
 }
 
 int Answer(Result result) { return result == Result::kDone ? 0 : -1; }
@@ -164,8 +169,10 @@ PST_COLD Result StatByNumber(const char* path, struct stat* out) {
   KeepErrno keep;
   Scratch scratch;
   char* name = scratch.Get();
-  return name != nullptr && realpath(path, name) != nullptr && StatPath(AT_FDCWD, name, out) == Result::kDone ? Result::kDone
-                                                                                            : Result::kNotOurs;
+  return name != nullptr && realpath(path, name) != nullptr &&
+                 StatPath(AT_FDCWD, name, true, out) == Result::kDone
+             ? Result::kDone
+             : Result::kNotOurs;
 }
 
 // The end of a stat by name: done, or the kernel's answer, or what a link leads to.
@@ -191,12 +198,12 @@ PST_INLINE int Settle(Result result, int dirfd, const char* path, bool follow, s
 using namespace penstock;
 
 PST_EXPORT int stat(const char* path, struct stat* out) {
-  return Settle(StatPath(AT_FDCWD, path, out), AT_FDCWD, path, true, out,
+  return Settle(StatPath(AT_FDCWD, path, true, out), AT_FDCWD, path, true, out,
                 [&] { return real.stat(path, out); });
 }
 
 PST_EXPORT int lstat(const char* path, struct stat* out) {
-  return Settle(StatPath(AT_FDCWD, path, out), AT_FDCWD, path, false, out,
+  return Settle(StatPath(AT_FDCWD, path, false, out), AT_FDCWD, path, false, out,
                 [&] { return real.lstat(path, out); });
 }
 
@@ -233,12 +240,12 @@ PST_EXPORT int statx(int dirfd, const char* path, int flags, unsigned mask, stru
 }
 
 PST_EXPORT int __xstat(int version, const char* path, struct stat* out) {
-  return Settle(StatPath(AT_FDCWD, path, out), AT_FDCWD, path, true, out,
+  return Settle(StatPath(AT_FDCWD, path, true, out), AT_FDCWD, path, true, out,
                 [&] { return real.__xstat(version, path, out); });
 }
 
 PST_EXPORT int __lxstat(int version, const char* path, struct stat* out) {
-  return Settle(StatPath(AT_FDCWD, path, out), AT_FDCWD, path, false, out,
+  return Settle(StatPath(AT_FDCWD, path, false, out), AT_FDCWD, path, false, out,
                 [&] { return real.__lxstat(version, path, out); });
 }
 

@@ -54,6 +54,8 @@ bool Leads(const char* path) {
   Route route;
   Cover cover = RouteOf(AT_FDCWD, path, &buffer, &route);
   if (PST_UNLIKELY(cover == Cover::kMount || cover == Cover::kError)) return true;
+  // Open knows the name to give to the kernel, which stands in a shadow directory.
+  if (PST_UNLIKELY(cover == Cover::kNone && route.full != nullptr)) return true;
   return PstMayLand() && LeadsThroughLinks(path);
 }
 

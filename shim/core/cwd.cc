@@ -125,6 +125,8 @@ int PstCwdGet(char* to) {
   return AskedCwd(to);
 }
 
+bool PstCwdShown() { return __atomic_load_n(&g_cwd, __ATOMIC_RELAXED) != 0; }
+
 void CwdInit() { PstCwdUnknown(); }
 
 }  // namespace penstock

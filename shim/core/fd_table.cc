@@ -7,6 +7,7 @@
 #include <sys/resource.h>
 
 #include "shim/core/client.h"
+#include "shim/core/fork_gate.h"
 #include "shim/core/raw.h"
 #include "shim/core/signals.h"
 #include "shim/core/slots.h"
@@ -26,31 +27,42 @@ char* PathArea(int fd) { return g_fd_chunks[(unsigned)fd / kFdChunk]->paths[(uns
 // The entry of a number that may be anything.
 FdEntry* AnyEntry(int fd) { return (unsigned)fd < kMaxFds ? PstFdEntryOf(fd) : nullptr; }
 
-// Writers of one entry are rare and never wait for each other for long: an entry is written by the thread
-// that was just given the number, and cleared by one that closes it.
+// Writers of one entry are rare and never wait for each other for long: an entry is written by the
+// thread that was just given the number, and cleared by one that closes it. Naps rather than
+// yields: the holder may be of a lower priority.
 uint32_t BeginWrite(FdEntry* entry) {
+  constexpr int kSpins = 100, kYields = 1000;
+  constexpr int64_t kPatienceNs = 2'000'000'000, kNapNs = 50'000;
+  int64_t deadline_ns = 0;
   uint32_t seq = __atomic_load_n(&entry->seq, __ATOMIC_RELAXED);
   for (int spin = 0;; ++spin) {
-    if ((seq & 1u) == 0 &&
-        __atomic_compare_exchange_n(&entry->seq, &seq, seq + 1, false, __ATOMIC_ACQUIRE,
+    uint32_t taken = seq | 1u;
+    if (PST_UNLIKELY(deadline_ns != 0) && PstMonotonicNs() > deadline_ns) taken = (seq | 1u) + 2;
+    // A writer that a signal handler interrupted on this very thread cannot go on: after a while it
+    // loses the entry, and sees at its end that the number is another one.
+    if (((seq & 1u) == 0 || taken != (seq | 1u)) &&
+        __atomic_compare_exchange_n(&entry->seq, &seq, taken, false, __ATOMIC_ACQUIRE,
                                     __ATOMIC_RELAXED)) {
-      break;
+      __atomic_thread_fence(__ATOMIC_RELEASE);
+      return taken - 1;
     }
-    if (spin > 100) Raw(SYS_sched_yield);
-    // A writer that a signal handler interrupted on this very thread cannot go on: take over.
-    if (spin >= 200'000) {
-      __atomic_store_n(&entry->seq, seq | 1u, __ATOMIC_RELAXED);
-      seq &= ~1u;
-      break;
+    if (spin > kYields) {
+      if (deadline_ns == 0) deadline_ns = PstMonotonicNs() + kPatienceNs;
+      PstSleepNs(kNapNs);
+    } else if (spin > kSpins) {
+      Raw(SYS_sched_yield);
     }
     seq = __atomic_load_n(&entry->seq, __ATOMIC_RELAXED);
   }
-  __atomic_thread_fence(__ATOMIC_RELEASE);
-  return seq;
+}
+
+// Does the writer that BeginWrite gave `seq` still have the entry?
+bool StillHeld(const FdEntry* entry, uint32_t seq) {
+  return __atomic_load_n(&entry->seq, __ATOMIC_RELAXED) == seq + 1;
 }
 
 void EndWrite(FdEntry* entry, uint32_t seq) {
-  __atomic_store_n(&entry->seq, seq + 2, __ATOMIC_RELEASE);
+  if (PST_LIKELY(StillHeld(entry, seq))) __atomic_store_n(&entry->seq, seq + 2, __ATOMIC_RELEASE);
 }
 
 // Everything but seq, with stores that are not torn into smaller ones.
@@ -136,17 +148,18 @@ void PstFdSet(int fd, const FdEntry& entry, const char* path, uint32_t path_len)
   FdEntry stored = entry;
   stored.path_len = path_len;
   if (PST_UNLIKELY(g_fd_kind[fd] != kFdNone)) PstFdForgetSlow(fd);
+  RaiseHigh(fd);
   uint32_t seq = BeginWrite(target);
   StoreFields(target, stored);
   memcpy(PathArea(fd), path, path_len);
   EndWrite(target, seq);
-  RaiseHigh(fd);
   __atomic_store_n(&g_fd_kind[fd], stored.kind, __ATOMIC_RELEASE);
 }
 
 void PstFdRefine(int fd, const FdEntry& entry, const char* path, uint32_t path_len) {
   FdEntry* target = AnyEntry(fd);
   if (target == nullptr || path_len >= kFdPathBytes) return;
+  uint64_t signals = PstBlockSignals();  // the program uses the number, perhaps in a handler
   uint32_t seq = BeginWrite(target);
   if (seq == entry.seq) {
     FdEntry stored = entry;
@@ -157,6 +170,7 @@ void PstFdRefine(int fd, const FdEntry& entry, const char* path, uint32_t path_l
     StoreFields(target, stored);
   }
   EndWrite(target, seq);
+  PstRestoreSignals(signals);
 }
 
 FdDropped PstFdDrop(int fd) {
@@ -196,7 +210,7 @@ int PstFdBecomeReal(int fd, const FdEntry& entry, int real) {
     Raw(SYS_close, real);
     return EBADF;
   }
-  uint64_t signals = PstBlockSignals();
+  uint64_t signals = PstHoldEnter();
   uint32_t seq = BeginWrite(target);
   long done = -EAGAIN;
   if (seq == entry.seq && target->kind == kFdFile) {
@@ -207,7 +221,7 @@ int PstFdBecomeReal(int fd, const FdEntry& entry, int real) {
     }
   }
   EndWrite(target, seq);
-  PstRestoreSignals(signals);
+  PstHoldLeave(signals);
   Raw(SYS_close, real);
   return done < 0 ? (int)-done : 0;
 }
@@ -243,6 +257,7 @@ bool PstFdDuplicated(int from, const FdSource& source, int to, int* err) {
     FdEntry* target = AnyEntry(to);
     FdEntry stored = source.entry;
     if (PST_UNLIKELY(g_fd_kind[to] != kFdNone)) PstFdForgetSlow(to);
+    RaiseHigh(to);
     uint32_t seq = BeginWrite(target);
     StoreFields(target, stored);
     memcpy(PathArea(to), PathArea(from), stored.path_len < kFdPathBytes ? stored.path_len : 0);
@@ -253,7 +268,6 @@ bool PstFdDuplicated(int from, const FdSource& source, int to, int* err) {
     }
     EndWrite(target, seq);
     if (PST_LIKELY(*err == 0)) {
-      RaiseHigh(to);
       __atomic_store_n(&g_fd_kind[to], stored.kind, __ATOMIC_RELEASE);
       return true;
     }
@@ -292,7 +306,7 @@ bool PstFdHoldBoth(int from, int to, FdReplacing* held, int* err) {
   held->source = ours ? AnyEntry(from) : nullptr;
   held->target = AnyEntry(to);
   held->referenced = false;
-  held->signals = PstBlockSignals();
+  held->signals = PstHoldEnter();
   // The lower number first: two dup2 in opposite directions must not wait for each other.
   if (ours && from < to) held->source_seq = BeginWrite(held->source);
   held->target_seq = BeginWrite(held->target);
@@ -304,7 +318,7 @@ bool PstFdHoldBoth(int from, int to, FdReplacing* held, int* err) {
   held->kind_before = g_fd_kind[to];
   if (held->source == nullptr && held->kind_before == kFdNone) {
     EndWrite(held->target, held->target_seq);
-    PstRestoreSignals(held->signals);
+    PstHoldLeave(held->signals);
     return false;
   }
   if (held->source != nullptr) {
@@ -318,6 +332,21 @@ bool PstFdHoldBoth(int from, int to, FdReplacing* held, int* err) {
 void PstFdReplaced(const FdReplacing& held, bool done) {
   FdEntry* target = held.target;
   FdDropped over = {kFdNone, kNoWarm, PST_NO_SLOT, 0, 0};
+  // The kernel took so long that another writer was let in: what the numbers are is not known any
+  // more. Nothing is put down for `to` (reads of a reservation fail loudly), and a reference stays
+  // taken.
+  const bool lost = !StillHeld(target, held.target_seq);
+  const bool source_lost = held.source != nullptr && !StillHeld(held.source, held.source_seq);
+  if (PST_UNLIKELY(lost || source_lost)) {
+    if (!lost) {
+      __atomic_store_n(&target->kind, (uint8_t)kFdNone, __ATOMIC_RELAXED);
+      __atomic_store_n(&g_fd_kind[held.to], (uint8_t)kFdNone, __ATOMIC_RELEASE);
+    }
+    EndWrite(target, held.target_seq);
+    if (held.source != nullptr) EndWrite(held.source, held.source_seq);
+    PstHoldLeave(held.signals);
+    return;
+  }
   if (done && held.kind_before != kFdNone && target->kind != kFdNone)
     over = {target->kind, target->warm, target->slot, target->generation, target->epoch};
   if (!done) {
@@ -340,8 +369,19 @@ void PstFdReplaced(const FdReplacing& held, bool done) {
   }
   EndWrite(target, held.target_seq);
   if (held.source != nullptr) EndWrite(held.source, held.source_seq);
-  PstRestoreSignals(held.signals);
+  PstHoldLeave(held.signals);
   PstFdDropped(over);
+}
+
+void PstFdAfterFork() {
+  uint32_t high = __atomic_load_n(&g_fd_high, __ATOMIC_RELAXED);
+  for (uint32_t chunk = 0; chunk * kFdChunk < high; ++chunk) {
+    if (g_fd_chunks[chunk] == nullptr) continue;
+    for (FdEntry& entry : g_fd_chunks[chunk]->entries) {
+      uint32_t seq = __atomic_load_n(&entry.seq, __ATOMIC_RELAXED);
+      if (PST_UNLIKELY((seq & 1u) != 0)) __atomic_store_n(&entry.seq, seq + 1, __ATOMIC_RELEASE);
+    }
+  }
 }
 
 int PstFdNext(unsigned first, unsigned last) {

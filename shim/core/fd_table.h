@@ -1,22 +1,25 @@
 // The fd table: what each descriptor number of this process means to us.
 //
-// One byte a number (g_fd_kind, 0 = not ours) decides on the hot path. Entries and paths lie in chunks of
-// kFdChunk numbers that are mapped when the first of them is covered (g_fd_chunks finds them); a chunk is
-// never given back. Entries are read as consistent snapshots.
+// One byte a number (g_fd_kind, 0 = not ours) decides on the hot path. Entries and paths lie in
+// chunks of kFdChunk numbers that are mapped when the first of them is covered (g_fd_chunks finds
+// them); a chunk is never given back. Entries are read as consistent snapshots.
 //
 // The one rule (a stale entry is the only way to return wrong data):
-//   Everything that closes or replaces a number calls PstFdDrop BEFORE the kernel call, so that another
-//   thread that is given the number at once is never clobbered; everything that gets a new number from
-//   the kernel calls PstFdForget on it (a close may have gone around us).
+//   Everything that closes or replaces a number calls PstFdDrop BEFORE the kernel call, so that
+//   another thread that is given the number at once is never clobbered; everything that gets a new
+//   number from the kernel calls PstFdForget on it (a close may have gone around us).
 //
-// Slots: an entry of kind file owns one reference to its open-file slot (counted per process, dup adds
-// one, before the kernel's dup). The last PstFdDrop hands the slot back after the kernel close: see FdDropped.
+// Slots: an entry of kind file owns one reference to its open-file slot (counted per process, dup
+// adds one, before the kernel's dup). The last PstFdDrop hands the slot back after the kernel
+// close: see FdDropped.
 //
-// dup2 and dup3 hold both entries while the kernel works, so that who reads the target meanwhile waits, and
-// finds the file before or the one after, as in the kernel. Only a reader that looked at an uncovered target
-// before, and makes its call after, meets the reservation (EBADF): between the two lie a few instructions.
+// dup2 and dup3 hold both entries while the kernel works, so that who reads the target meanwhile
+// waits, and finds the file before or the one after, as in the kernel. Only a reader that looked at
+// an uncovered target before, and makes its call after, meets the reservation (EBADF): between the
+// two lie a few instructions.
 //
-// A vfork child would share this table with its parent: the vfork hook forks instead.
+// A vfork child would share this table with its parent: the vfork hook forks instead. A fork waits
+// while entries are held over a system call (fork_gate.h).
 //
 // Thread safety: all functions from any thread and from signal handlers; no lock, no allocation.
 #pragma once
@@ -224,6 +227,11 @@ int PstFdNext(unsigned first, unsigned last);
 
 // Marks all open slots as shared (slot->shared) and starts a new epoch: before fork, vfork and exec.
 void PstFdShareAll();
+
+// In a forked child: the writers of entries that were being written are not here. Such a number is
+// one that the program had not been given yet, or is being closed, or (fstat of an inherited one)
+// its words are each old or new.
+void PstFdAfterFork();
 
 // ---- the halves of PstFdDuplicate and PstFdReplace ----
 

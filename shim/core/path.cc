@@ -226,10 +226,13 @@ int Normalise(Builder* to, const char* path, uint32_t len, bool* must_be_dir, bo
   return 0;
 }
 
-// Where a relative path starts: absolute, no trailing slash. Length, or -errno; -EXDEV: not a place of ours
-// and not above one, unless ".." leads elsewhere.
-int StartOf(int dirfd, bool dots, char* to) {
+// Where a relative path starts: absolute, no trailing slash. Length, or -errno; -EXDEV: not a place
+// of ours and not above one, unless ".." leads elsewhere. *shadow: the kernel stands in a shadow
+// directory.
+int StartOf(int dirfd, bool dots, char* to, bool* shadow) {
+  *shadow = false;
   if (dirfd == AT_FDCWD) {
+    *shadow = PstCwdShown();
     if (g_cwd_matters || dots) return PstCwdGet(to);
     return -EXDEV;
   }
@@ -247,7 +250,9 @@ int StartOf(int dirfd, bool dots, char* to) {
   }
   if (kind == kFdAncestor || (dots && dirfd >= 0)) {
     int len = OutsideFdPath(dirfd, to, PST_PATH_MAX);
-    return kind == kFdAncestor && len > 0 ? PstUnshadow(to, len) : len;
+    if (kind != kFdAncestor || len <= 0) return len;
+    *shadow = PstParseJobPath(to).kind == JobPathKind::kDirectory;
+    return PstUnshadow(to, len);
   }
   return -EXDEV;
 }
@@ -256,21 +261,23 @@ PST_COLD Cover RouteSlow(int dirfd, const char* path, uint32_t len, PathBuffer* 
   char* text = buffer->Get();
   if (text == nullptr) return Fail(out, ENOMEM);
   Builder built = {text, 0};
+  bool outside = false, must_be_dir = false, left = false, shadow = false;
   if (path[0] != '/') {
     bool dots = strstr(path, "..") != nullptr;
     if (dirfd != AT_FDCWD && PstFdKindOf(dirfd) == kFdFile) return Fail(out, ENOTDIR);
-    int start = StartOf(dirfd, dots, text);
+    int start = StartOf(dirfd, dots, text, &shadow);
     if (start < 0) return out->cover = Cover::kNone;  // the kernel gives the right error
     if (start == 1) start = 0;                        // "/"
     built.len = (uint32_t)start;
   }
-  bool outside = false, must_be_dir = false, left = false;
   int err = Normalise(&built, path, len, &must_be_dir, &outside, &left);
+  // From a shadow directory the kernel would look, and make files, where nobody else ever does.
+  left |= shadow;
   out->must_be_dir = must_be_dir;
   out->trailing_slash = path[len - 1] == '/';
   // What leaves a directory outside and does not arrive in a mount is the kernel's to judge.
   if (LongestPrefix(built.text, built.len) < 0 &&
-      ((err != 0 && !left) || outside || !PstIsAncestor(built.text, built.len))) {
+      ((err != 0 && !left) || (outside && !shadow) || !PstIsAncestor(built.text, built.len))) {
     if (left && err != 0) return Fail(out, err);
     // The kernel cannot walk through what is not on its disk.
     if (left && built.len + 1 < PST_PATH_MAX) {

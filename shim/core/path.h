@@ -61,6 +61,8 @@ bool PstMayCover(int dirfd, const char* path);
 void PstCwdSet(uint32_t mount, const char* rel, uint32_t rel_len);
 void PstCwdSetPath(const char* path, uint32_t len);
 void PstCwdUnknown();
+// Is the working directory one that the kernel does not know by the name that the program sees?
+bool PstCwdShown();
 // The working directory as the program should see it, NUL-terminated, into `to` (PST_PATH_MAX bytes).
 // Its length, or -errno.
 int PstCwdGet(char* to);

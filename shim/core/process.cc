@@ -12,6 +12,7 @@
 #include "shim/core/config.h"
 #include "shim/core/cwd.h"
 #include "shim/core/fd_table.h"
+#include "shim/core/fork_gate.h"
 #include "shim/core/job_path.h"
 #include "shim/core/materialize.h"
 #include "shim/core/names.h"
@@ -156,6 +157,8 @@ void PstBeforeFork() {
 }
 
 void PstAfterForkChild() {
+  PstForkGateReset();
+  PstFdAfterFork();
   t_line = 0;  // its owners were wiped: this thread has another id now
   // The wiped page does the work. Where the kernel could not wipe it, do it here.
   if (g_client.session == nullptr) {

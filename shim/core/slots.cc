@@ -21,6 +21,9 @@ constexpr uint32_t kFilling = 3;  // one thread is setting it up or taking it do
 
 // The free list: a stack threaded through this array. Only head and tag are wiped by fork.
 uint32_t g_next_slot[PST_OPEN_FILE_SLOTS];
+// Where counting ends: such a slot is never handed back, the sidecar frees it when the process is
+// gone.
+constexpr uint16_t kManyRefs = UINT16_MAX;
 uint16_t g_refs[PST_OPEN_FILE_SLOTS];
 
 using Warm = ClientPage::Warm;
@@ -197,13 +200,15 @@ bool PstSlotTryRef(uint32_t slot) {
   uint16_t refs = __atomic_load_n(&g_refs[slot], __ATOMIC_RELAXED);
   do {
     if (refs == 0) return false;
+    if (PST_UNLIKELY(refs == kManyRefs)) return true;
   } while (!__atomic_compare_exchange_n(&g_refs[slot], &refs, (uint16_t)(refs + 1), true, __ATOMIC_ACQ_REL,
                                         __ATOMIC_RELAXED));
   return true;
 }
 
 void PstSlotAddRef(uint32_t slot) {
-  if (slot < PST_OPEN_FILE_SLOTS) __atomic_fetch_add(&g_refs[slot], 1, __ATOMIC_RELAXED);
+  if (!PstSlotTryRef(slot) && slot < PST_OPEN_FILE_SLOTS)
+    __atomic_fetch_add(&g_refs[slot], 1, __ATOMIC_RELAXED);
 }
 
 void PstSlotClosed(const FdDropped& dropped) {
@@ -212,7 +217,7 @@ void PstSlotClosed(const FdDropped& dropped) {
   // Another thread may be duplicating the number: no reference is ever taken or dropped at zero.
   uint16_t refs = __atomic_load_n(&g_refs[slot], __ATOMIC_RELAXED);
   do {
-    if (refs == 0) return;
+    if (refs == 0 || PST_UNLIKELY(refs == kManyRefs)) return;
   } while (!__atomic_compare_exchange_n(&g_refs[slot], &refs, (uint16_t)(refs - 1), true, __ATOMIC_ACQ_REL,
                                         __ATOMIC_RELAXED));
   if (refs != 1) return;

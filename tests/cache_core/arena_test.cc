@@ -115,8 +115,10 @@ TEST(ArenaTest, MemoryFollowsUse) {
 TEST(ArenaTest, GenerationsAndIncarnationsDoNotRepeat) {
   std::set<std::uint64_t> generations;
   std::set<std::uint64_t> incarnations;
+  std::set<std::uint64_t> name_epochs;
   for (int i = 0; i < 3; ++i) {
     const auto arena = Make();
+    EXPECT_TRUE(name_epochs.insert(arena->header()->name_epoch).second);
     EXPECT_TRUE(incarnations.insert(arena->incarnation()).second);
     for (int k = 0; k < 100; ++k) EXPECT_TRUE(generations.insert(arena->NextGeneration()).second);
   }

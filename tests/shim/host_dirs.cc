@@ -110,6 +110,42 @@ void RawEntries(const std::string& path, const Entries& want) {
   close(fd);
 }
 
+// Standing above the mount, where nothing is on disk, and from there on: relative names are what
+// the absolute ones would be, and nothing is ever made in a place that only we know.
+void StandingAbove() {
+  const int home = open(".", O_RDONLY | O_DIRECTORY);
+  struct stat info;
+  char link[] = "/tmp/penstock-link-XXXXXX";
+  CHECK(mkdtemp(link) != nullptr);
+  const std::string name = std::string(link) + "/link";
+  CHECK(symlink("nowhere", name.c_str()) == 0);
+  const int above = open("/penstock-test", O_RDONLY | O_DIRECTORY);
+  CHECK(above >= 0 && chdir("/penstock-test") == 0);
+  CHECK(open("made", O_CREAT | O_RDWR, 0600) == -1 && errno == ENOENT);
+  CHECK(openat(above, "made", O_CREAT | O_RDWR, 0600) == -1 && errno == ENOENT);
+  CHECK(mkdir("made", 0700) == -1 && errno == ENOENT);
+  CHECK(mkdirat(above, "made", 0700) == -1 && errno == ENOENT);
+  CHECK(symlink("nowhere", "made") == -1 && errno == ENOENT);
+  CHECK(fopen("made", "w") == nullptr && errno == ENOENT);
+  CHECK(lstat("made", &info) == -1 && errno == ENOENT);
+  CHECK(access("data/hello", R_OK) == 0 && faccessat(above, "data/hello", R_OK, 0) == 0);
+  // ".." leads to the disk, where a link is a link.
+  CHECK(stat("../tmp", &info) == 0 && S_ISDIR(info.st_mode));
+  CHECK(lstat((".." + name).c_str(), &info) == 0 && S_ISLNK(info.st_mode), "mode %o", info.st_mode);
+  CHECK(fstatat(above, (".." + name).c_str(), &info, AT_SYMLINK_NOFOLLOW) == 0 &&
+        S_ISLNK(info.st_mode));
+  CHECK(chdir("data/sub") == 0);
+  CHECK(lstat(("../../.." + name).c_str(), &info) == 0 && S_ISLNK(info.st_mode), "mode %o",
+        info.st_mode);
+  CHECK(stat(("../../.." + name).c_str(), &info) == -1 && errno == ENOENT);
+  CHECK(chdir("../..") == 0 && access("data/hello", R_OK) == 0);
+  CHECK(chdir("..") == 0 && access("tmp", F_OK) == 0);
+  CHECK(fchdir(home) == 0);
+  CHECK(unlink(name.c_str()) == 0 && rmdir(link) == 0);
+  close(home);
+  close(above);
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -133,5 +169,6 @@ int main(int argc, char** argv) {
   Entries above = Names("/penstock-test");
   CHECK(above.size() == 3 && above.count("data") == 1);
   CHECK(Names("/").size() > 5);
+  StandingAbove();
   return g_failures == 0 ? 0 : 1;
 }

@@ -10,6 +10,7 @@
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <atomic>
@@ -192,6 +193,37 @@ void ReadWhileReplaced() {
   close(other);
 }
 
+// Children that are forked while another thread is in the middle of a dup3 read both of its
+// numbers, at once.
+void ForkWhileReplaced() {
+  const int source = open((g_covered + "/hello").c_str(), O_RDONLY);
+  const int target = dup(source);
+  CHECK(source >= 0 && target >= 0);
+  std::atomic<bool> stop{false};
+  std::atomic<int> replaced{0};
+  std::thread replacer([&] {
+    SlowDup3();
+    for (; !stop; ++replaced) CHECK(dup3(source, target, 0) == target);
+  });
+  for (int i = 0; i < 30; ++i) {
+    const int before = replaced;
+    while (replaced == before) sched_yield();
+    const pid_t pid = fork();
+    if (pid == 0) {
+      char got[6];
+      _exit(pread(source, got, 6, 0) == 6 && pread(target, got, 6, 0) == 6 && close(target) == 0
+                ? 0
+                : 1);
+    }
+    int status = -1;
+    CHECK(waitpid(pid, &status, 0) == pid && status == 0, "child %d: %x", i, status);
+  }
+  stop = true;
+  replacer.join();
+  close(source);
+  close(target);
+}
+
 // All threads read one open file; each byte is given out once.
 void SharedOffset() {
   const std::vector<unsigned char> want = Slurp(g_plain + "/sub/deep/big");
@@ -229,5 +261,6 @@ int main(int argc, char** argv) {
   SharedOffset();
   std::thread(ReadWhileReplaced).join();
   std::thread(ReadWhileMadeReal).join();
+  ForkWhileReplaced();
   return g_failures == 0 ? 0 : 1;
 }
