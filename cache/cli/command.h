@@ -68,6 +68,7 @@ Command FlushCommand();
 Command PinCommand();
 Command UnpinCommand();
 Command EvictCommand();
+Command SnapshotCommand();  // create, use
 Command GenConfigCommand();
 Command ImportConfigCommand();
 

@@ -89,6 +89,8 @@ int Stat(const Options& options) {
   }
   for (const char* group : {"mounts", "cost"})
     if (const auto found = reply->find(group); found != reply->end()) flat[group] = *found;
+  if (const auto snapshots = reply->find("snapshots"); snapshots != reply->end())
+    flat["snapshots"] = *snapshots;
   fmt::print("{}\n", cache::JsonText(flat, 2));
   return kDone;
 }

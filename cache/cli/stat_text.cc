@@ -88,6 +88,14 @@ std::string StatText(const Json& stat) {
   if (const auto mounts = stat.find("mounts"); mounts != stat.end() && mounts->is_object())
     for (const auto& [path, traffic] : mounts->items()) out += TrafficText(path, traffic);
   if (const auto cost = stat.find("cost"); cost != stat.end()) out += CostText(*cost);
+  const auto snapshots = stat.find("snapshots");
+  if (snapshots == stat.end() || !snapshots->is_array()) return out;
+  for (const Json& one : *snapshots) {
+    out += fmt::format("{}: names of the snapshot {} of {}, {} files, {}\n",
+                       cache::JsonString(one, "path"), cache::JsonString(one, "from"),
+                       cache::JsonString(one, "created"), JsonNumber(one, "files"),
+                       cache::JsonString(one, "digest"));
+  }
   return out;
 }
 

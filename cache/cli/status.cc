@@ -21,6 +21,16 @@ int Status(const std::string& config_file, bool json) {
     fmt::print("{}\n", cache::JsonText(*reply, 2));
   } else {
     for (const std::string& problem : problems) Complain(problem);
+    const auto mounts = reply->find("mounts");
+    if (mounts != reply->end() && mounts->is_array()) {
+      for (const cache::Json& mount : *mounts) {
+        const auto snapshot = mount.find("snapshot");
+        if (snapshot == mount.end()) continue;
+        fmt::print("{}: names of the snapshot of {}, {}\n", cache::JsonString(mount, "path"),
+                   cache::JsonString(*snapshot, "created"),
+                   cache::JsonString(*snapshot, "digest"));
+      }
+    }
     if (problems.empty())
       fmt::print("ok: sidecar {} serves {} with {} program(s) joined\n",
                  cache::JsonNumber(*reply, "pid"), config->sidecar.socket,

@@ -196,14 +196,27 @@ void ReadOrigin(Section& section, MountConfig* mount) {
                  fmt::format("{} {}; allowed is {}", Shown(*node), wrong, kAllowed));
 }
 
-void ReadEndpoint(Section& section, MountConfig* mount) {
-  const toml::node* node = section.String("endpoint", &mount->endpoint);
-  if (node == nullptr || mount->endpoint.starts_with("http://") ||
-      mount->endpoint.starts_with("https://"))
+void ReadEndpoint(Section& section, std::string_view key, std::string* endpoint) {
+  const toml::node* node = section.String(key, endpoint);
+  if (node == nullptr || endpoint->starts_with("http://") || endpoint->starts_with("https://"))
     return;
-  section.Fail(*node, "endpoint",
+  section.Fail(*node, key,
                fmt::format("{} is no endpoint; allowed is an address such as "
                            "\"http://127.0.0.1:10000/account\"",
+                           Shown(*node)));
+}
+
+void ReadSnapshot(Section& section, MountConfig* mount) {
+  const toml::node* node = section.String("snapshot", &mount->snapshot);
+  if (node == nullptr) return;
+  std::string_view path = mount->snapshot;
+  const bool blob = !path.starts_with("file:") && WrongInOrigin(path).empty();
+  if (path.starts_with("file://")) path.remove_prefix(7);
+  if (blob || (path.starts_with('/') && !path.ends_with('/'))) return;
+  section.Fail(*node, "snapshot",
+               fmt::format("{} is no manifest; allowed is an absolute path such as "
+                           "\"/mnt/share/train.snapshot\", or a blob such as "
+                           "\"az://account/container/train.snapshot\"",
                            Shown(*node)));
 }
 
@@ -231,7 +244,8 @@ MountConfig ReadMount(Section section, const std::string& prefix, const std::str
   mount.line = section.line();
   ReadMountPath(section, &mount);
   ReadOrigin(section, &mount);
-  ReadEndpoint(section, &mount);
+  ReadEndpoint(section, "endpoint", &mount.endpoint);
+  ReadEndpoint(section, "dfs_endpoint", &mount.dfs_endpoint);
   std::size_t mode = 0;
   section.Choice("mode", kModes, &mode);
   mount.mode = static_cast<MountMode>(mode);
@@ -246,6 +260,7 @@ MountConfig ReadMount(Section section, const std::string& prefix, const std::str
   section.Integer("max_connections", &mount.max_connections, 1, 4096);
   section.Integer("weight", &mount.weight, 1, 1000);
   ReadPath(section, "ca_file", &mount.ca_file);
+  ReadSnapshot(section, &mount);
   Section auth(section.Table("auth"), prefix + "auth.", file, errors);
   std::size_t auth_mode = 0;
   auth.Choice("mode", kAuthModes, &auth_mode);

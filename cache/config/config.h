@@ -24,6 +24,7 @@ struct MountConfig {
   std::string path;  // absolute, normalised
   std::string origin;
   std::string endpoint;  // "" the origin's own
+  std::string dfs_endpoint;
   MountMode mode = MountMode::kReadOnly;
   MountDataClass data_class = MountDataClass::kDataset;
   std::int64_t metadata_ttl_ns = 60'000'000'000;
@@ -32,6 +33,7 @@ struct MountConfig {
   std::optional<std::uint32_t> gid;
   std::string auth_mode = "auto";
   std::string ca_file;
+  std::string snapshot;  // a manifest used instead of listings: a path or a blob's address; "" none
   std::uint32_t max_connections = 32;
   std::uint32_t weight = 1;  // its part of the job's limits against the other mounts'
   int line = 0;              // of [[mount]], for later messages

@@ -48,6 +48,7 @@ origin = {origin}   # also https://account.blob.core.windows.net/..., abfss://..
 mode = "ro"               # or "rw"
 class = "dataset"         # or "general", "checkpoint"
 metadata_ttl = "60s"      # how old names, sizes and listings may be
+#snapshot = "/mnt/train.snapshot" # a listing made by `penstock snapshot create`, used instead of asking
 #deadline = "30s"         # for one question to the origin, all tries included
 #uid = 1000               # what stat shows; left out: the program's own
 [mount.auth]

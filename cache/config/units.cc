@@ -1,5 +1,6 @@
 #include "cache/config/units.h"
 
+#include <ctime>
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -149,6 +150,14 @@ std::string FormatDuration(std::int64_t ns) {
   for (const auto& [name, factor] : {Unit{"s", 1'000'000'000}, {"ms", 1'000'000}, {"us", 1'000}})
     if (value % factor == 0) return fmt::format("{}{}", value / factor, name);
   return fmt::format("{}ns", value);
+}
+
+std::string FormatUtc(std::int64_t ns) {
+  const std::time_t seconds = ns / 1'000'000'000;
+  std::tm utc{};
+  if (gmtime_r(&seconds, &utc) == nullptr) return "?";
+  char text[32];
+  return std::string(text, std::strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &utc));
 }
 
 std::string_view Nearest(std::string_view text, std::span<const std::string_view> candidates) {

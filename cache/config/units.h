@@ -34,6 +34,9 @@ std::string FormatBytesForPeople(std::uint64_t bytes);
 // "60s", "100ms".
 std::string FormatDuration(std::int64_t ns);
 
+// "2026-03-01T12:00:00Z", of nanoseconds since 1970.
+std::string FormatUtc(std::int64_t ns);
+
 // The candidate that `text` was probably meant to be, or "" if none is near.
 std::string_view Nearest(std::string_view text, std::span<const std::string_view> candidates);
 

@@ -22,10 +22,12 @@
 #include "cache/config/units.h"
 #include "cache/config/version.h"
 #include "cache/crash/crash_report.h"
+#include "cache/daemon/mount_origin.h"
 #include "shim/abi/open_file.h"
 #include "transport/base/clock.h"
 #include "transport/base/log.h"
 #include "transport/base/thread.h"
+#include "transport/snapshot/snapshot_origin.h"
 
 namespace penstock::cache {
 namespace {
@@ -123,7 +125,8 @@ std::expected<std::unique_ptr<Sidecar>, StartProblem> Sidecar::Create(
     const Config& config, const SidecarOptions& options) {
   std::unique_ptr<Sidecar> sidecar(new Sidecar(config, options));
   StartProblem problem;
-  if (!sidecar->MakeOrigins(&problem) || !sidecar->MakeCacheFolders(&problem))
+  if (!sidecar->MakeOrigins(&problem) || !sidecar->MakeCacheFolders(&problem) ||
+      !sidecar->LoadSnapshots(&problem))
     return std::unexpected(problem);
   sidecar->ShareOut();
   CrashReportConfig crash;
@@ -174,13 +177,7 @@ bool Sidecar::MakeOrigins(StartProblem* problem) {
   MakePacer();
   for (std::size_t i = 0; i < config_.mounts.size(); ++i) {
     const MountConfig& mount = config_.mounts[i];
-    origin::OriginConfig origin;
-    origin.url = mount.origin;
-    origin.endpoint = mount.endpoint;
-    origin.auth_mode = mount.auth_mode;
-    origin.request_timeout_ms = std::max<std::int64_t>(mount.deadline_ns / kNsPerMs, 1);
-    origin.max_connections = mount.max_connections;
-    origin.ca_file = mount.ca_file;
+    origin::OriginConfig origin = OriginConfigOf(mount);
     if (pacer_ != nullptr) origin.pacer = pacer_->MakePacer(mount.weight);
     std::string explanation;
     auto made = origin::MakeOrigin(origin, &explanation);
@@ -232,6 +229,42 @@ bool Sidecar::MakeCacheFolders(StartProblem* problem) {
   }
   if (config_.cache.nvme_bytes == 0) config_.cache.nvme_bytes = HalfOfFree(config_.cache.dir);
   return true;
+}
+
+// A manifest that cannot be used ends the start: names must not come from elsewhere than was asked.
+bool Sidecar::LoadSnapshots(StartProblem* problem) {
+  snapshots_.resize(config_.mounts.size());
+  for (std::size_t i = 0; i < config_.mounts.size(); ++i) {
+    const MountConfig& mount = config_.mounts[i];
+    if (mount.snapshot.empty()) continue;
+    std::string explanation;
+    auto file = snapshot::SnapshotFile::Load(mount.snapshot, OriginConfigOf(mount),
+                                             config_.cache.dir, &explanation);
+    const ConfigError error{config_.file, mount.line, fmt::format("mount[{}].snapshot", i),
+                            fmt::format("{}: {}", mount.snapshot, explanation)};
+    if (!file) {
+      problem->lines.push_back(error.ToString());
+      continue;
+    }
+    const std::string& made_of = (*file)->manifest().info().origin;
+    if (made_of != origins_[i]->Describe()) {
+      explanation = fmt::format("is a snapshot of {}, and this mount's origin is {}", made_of,
+                                origins_[i]->Describe());
+      problem->exit_code = 2;
+      problem->lines.push_back(
+          ConfigError{error.file, error.line, error.key,
+                      fmt::format("{} {}", mount.snapshot, explanation)}.ToString());
+      continue;
+    }
+    auto names = std::make_unique<snapshot::SnapshotOrigin>(std::move(origins_[i]),
+                                                            *std::move(file));
+    const snapshot::ManifestInfo& info = names->info();
+    snapshots_[i] = &info;
+    log::Info("{}: names come from the snapshot {} of {}: {} files, sha256:{}", mount.path,
+              mount.snapshot, FormatUtc(info.created_ns), info.files, info.digest);
+    origins_[i] = std::move(names);
+  }
+  return problem->lines.empty();
 }
 
 bool Sidecar::MakeMemory(StartProblem* problem) {
@@ -289,7 +322,8 @@ bool Sidecar::MakeEngineParts(StartProblem* problem) {
     Mount mount;
     mount.path = from.path;
     mount.mount_class = ClassOf(from.data_class);
-    mount.metadata_ttl_ns = from.metadata_ttl_ns;
+    // What a snapshot says does not get old.
+    mount.metadata_ttl_ns = snapshots_[i] != nullptr ? INT64_MAX : from.metadata_ttl_ns;
     mount.uid = from.uid.value_or(UINT32_MAX);
     mount.gid = from.gid.value_or(UINT32_MAX);
     mount.deadline_ns = from.deadline_ns;
@@ -457,6 +491,7 @@ Json Sidecar::StatusJson() {
                       {"mode", ModeName(config_.mounts[i].mode)},
                       {"class", ClassName(config_.mounts[i].data_class)},
                       {"ok", known && result.ok}});
+    if (snapshots_[i] != nullptr) mounts.back()["snapshot"] = SnapshotJson(i);
     if (known && !result.ok) problems.push_back(result.problem);
   }
   const RegistryStats stats = registry_->Stats();
@@ -480,7 +515,18 @@ std::vector<MountTraffic> Sidecar::Traffic() {
   return traffic;
 }
 
+Json Sidecar::SnapshotJson(std::size_t mount) const {
+  const snapshot::ManifestInfo& info = *snapshots_[mount];
+  return {{"path", config_.mounts[mount].path}, {"from", config_.mounts[mount].snapshot},
+          {"created", FormatUtc(info.created_ns)},   {"digest", "sha256:" + info.digest},
+          {"files", info.files},                 {"directories", info.directories},
+          {"bytes", info.bytes},                 {"manifest_bytes", info.manifest_bytes}};
+}
+
 Json Sidecar::StatJson() {
+  Json snapshots = Json::array();
+  for (std::size_t i = 0; i < snapshots_.size(); ++i)
+    if (snapshots_[i] != nullptr) snapshots.push_back(SnapshotJson(i));
   const RegistryStats sessions = registry_->Stats();
   const EngineStats engine = engine_->Stats();
   const ObjectStoreStats objects = objects_->Stats();
@@ -502,6 +548,7 @@ Json Sidecar::StatJson() {
   return {{"ok", true},
           {"mounts", std::move(mounts)},
           {"cost", CostJson(traffic, config_.cost)},
+          {"snapshots", std::move(snapshots)},
           {"counters",
            {{"hits_memory", c.hits_memory},
             {"hits_nvme", c.hits_nvme},

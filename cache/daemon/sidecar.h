@@ -22,6 +22,10 @@
 #include "cache/session/registry.h"
 #include "transport/traffic/fair_pacer.h"
 
+namespace penstock::snapshot {
+struct ManifestInfo;
+}
+
 namespace penstock::cache {
 
 struct SidecarOptions {
@@ -61,6 +65,7 @@ class Sidecar final : public SidecarControl {
   bool MakeOrigins(StartProblem* problem);
   void MakePacer();
   bool MakeCacheFolders(StartProblem* problem);
+  bool LoadSnapshots(StartProblem* problem);
   bool MakeMemory(StartProblem* problem);
   bool MakeEngineParts(StartProblem* problem);
   bool WatchSignals(StartProblem* problem);
@@ -70,12 +75,14 @@ class Sidecar final : public SidecarControl {
   void OnSignal();
   void OnProgramsChanged();
   void CheckDrained();
+  Json SnapshotJson(std::size_t mount) const;
 
   Config config_;
   SidecarOptions options_;
   FdBudget budget_;
   std::unique_ptr<origin::FairPacer> pacer_;  // null without limits; before its users
   std::vector<std::unique_ptr<origin::Origin>> origins_;
+  std::vector<const snapshot::ManifestInfo*> snapshots_;  // of each mount, in its origin; or null
   std::unique_ptr<Loop> loop_;
   std::unique_ptr<Listener> listener_;
   std::unique_ptr<FileLock> cache_lock_;

@@ -161,4 +161,47 @@ DirectoryPage MakeDirectoryPage(ListPage page, std::string_view prefix) {
   return directory;
 }
 
+namespace {
+
+// The part of a path that can be walked: up to its first bad component.
+std::string_view WalkablePart(std::string_view path) {
+  for (std::size_t begin = 0; begin <= path.size();) {
+    const std::size_t slash = std::min(path.find('/', begin), path.size());
+    if (!IsPathComponent(path.substr(begin, slash - begin))) {
+      return path.substr(0, begin == 0 ? 0 : begin - 1);
+    }
+    begin = slash + 1;
+  }
+  return path;
+}
+
+}  // namespace
+
+DirectoryPage MakeTreePage(ListPage page, std::string_view prefix) {
+  DirectoryPage tree;
+  tree.entries.reserve(page.blobs.size());
+  for (ListedBlob& blob : page.blobs) {
+    const auto path = Below(blob.name, prefix);
+    if (!path) {
+      ++tree.skipped;
+      continue;
+    }
+    tree.is_there = true;
+    if (path->empty()) continue;  // the directory's own marker
+    const std::string walkable(WalkablePart(*path));
+    if (walkable.size() == path->size()) {
+      tree.entries.push_back(MakeEntry(&blob, walkable));
+      continue;
+    }
+    // "dir/" is what some tools write for a directory.
+    if (walkable.size() + 1 != path->size()) ++tree.skipped;
+    if (walkable.empty()) continue;
+    ObjectInfo directory;
+    directory.name = walkable;
+    directory.kind = ObjectKind::kDirectory;
+    tree.entries.push_back(std::move(directory));
+  }
+  return tree;
+}
+
 }  // namespace penstock::origin

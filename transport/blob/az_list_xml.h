@@ -48,4 +48,9 @@ struct DirectoryPage {
 // lie on different pages, and the caller then gets the name twice.
 DirectoryPage MakeDirectoryPage(ListPage page, std::string_view prefix);
 
+// All that lies below a directory, from a page that was listed without a delimiter: names are paths
+// relative to `prefix`. Of a name that is no path, what comes before its first bad component is
+// there as a directory, as a hierarchical listing shows it.
+DirectoryPage MakeTreePage(ListPage page, std::string_view prefix);
+
 }  // namespace penstock::origin

@@ -11,6 +11,7 @@
 namespace penstock::origin {
 namespace {
 
+constexpr std::int64_t kNamespaceNs = 3 * kNsPerSecond;
 constexpr std::int64_t kNoteEveryNs = 60 * kNsPerSecond;
 
 HttpLimits MakeHttpLimits(const OriginConfig& config) {
@@ -63,6 +64,7 @@ void AzOrigin::StartTask(AnyOp* op, std::string_view name, std::string* probe_ex
 
 void AzOrigin::Stat(StatOp* op) { StartTask<AzStatTask>(op, op->name); }
 void AzOrigin::Read(ReadOp* op) { StartTask<AzReadTask>(op, op->name); }
+void AzOrigin::Put(PutOp* op) { StartTask<AzPutTask>(op, op->name); }
 void AzOrigin::List(ListOp* op) { StartTask<AzListTask>(op, op->directory); }
 
 void AzOrigin::EndAtOnce(Op* op, Error error) {
@@ -130,6 +132,12 @@ void AzOrigin::StartProbe(ProbeOp* op) {
 
 std::string AzOrigin::Risk() const {
   return PlainHttpRisk(service_.location().origin, service_.credentials().kind);
+}
+
+bool AzOrigin::TakeNamespaceQuestion(std::int64_t* deadline_ns) {
+  if (service_.location().dfs_origin.empty() || namespace_asked_.exchange(true)) return false;
+  *deadline_ns = std::min(*deadline_ns, clock_->NowNs() + kNamespaceNs);
+  return true;
 }
 
 }  // namespace penstock::origin

@@ -36,6 +36,8 @@ class AzOrigin final : public Origin {
   void Stat(StatOp* op) override;
   void Read(ReadOp* op) override;
   void List(ListOp* op) override;
+  bool ListsRecursively() const override { return true; }
+  void Put(PutOp* op) override;
   void Cancel(Op* op) override;
   OriginStats Stats() const override;
   RequestCounts Requests() const override { return client_.Requests(); }
@@ -54,6 +56,12 @@ class AzOrigin final : public Origin {
   void NoteForPerson(const HttpExchange& exchange);
   std::string Explain(const HttpExchange& exchange) const;
   void Complete(AzTask* task, Error error);  // destroys the task
+  // How directories are listed: by the dfs endpoint where the account has a hierarchical namespace,
+  // once that has been noticed, and until an answer from there makes no sense.
+  bool lists_by_dfs() const { return lists_by_dfs_.load(std::memory_order_relaxed); }
+  // True once, if there is a dfs endpoint to ask; the deadline is lowered to what that may take.
+  bool TakeNamespaceQuestion(std::int64_t* deadline_ns);
+  void SetListsByDfs(bool on) { lists_by_dfs_.store(on, std::memory_order_relaxed); }
 
  private:
   // The name in the container, or why there can be none.
@@ -77,6 +85,8 @@ class AzOrigin final : public Origin {
   std::int64_t last_note_ns_ = 0;
 
   std::atomic<std::uint64_t> bytes_read_{0};
+  std::atomic<bool> lists_by_dfs_{false};
+  std::atomic<bool> namespace_asked_{false};
   std::atomic<std::uint64_t> errors_{0};
   std::atomic<std::uint64_t> retries_{0};
   HttpClient client_;  // last: its thread ends before what it uses

@@ -24,8 +24,10 @@ RequestKind KindOf(const AzRequest& request) {
     default:
       break;
   }
-  for (const auto& [name, value] : request.query)
+  for (const auto& [name, value] : request.query) {
     if (name == "comp" && value == "list") return RequestKind::kList;
+    if (name == "resource" && value == "filesystem") return RequestKind::kList;
+  }
   return RequestKind::kGet;
 }
 
@@ -59,10 +61,10 @@ AzService::~AzService() = default;
 std::string AzService::PathOf(const AzRequest& request) const {
   std::string path;
   path.reserve(location_.base_path.size() + location_.container.size() + request.name.size() + 16);
-  AppendPercentEncoded(location_.base_path, true, &path);
+  AppendPercentEncoded(request.dfs ? location_.dfs_base_path : location_.base_path, true, &path);
   path.push_back('/');
   AppendPercentEncoded(location_.container, false, &path);
-  if (!request.name.empty()) {
+  if (!request.name.empty() || request.of_root) {
     path.push_back('/');
     AppendPercentEncoded(request.name, true, &path);
   }
@@ -72,7 +74,7 @@ std::string AzService::PathOf(const AzRequest& request) const {
 std::string AzService::UrlOf(const AzRequest& request, std::string_view path) const {
   std::string url;
   url.reserve(location_.origin.size() + path.size() + credentials_.sas_query.size() + 64);
-  url.append(location_.origin).append(path);
+  url.append(request.dfs ? location_.dfs_origin : location_.origin).append(path);
   char separator = '?';
   for (const auto& [name, value] : request.query) {
     url.push_back(std::exchange(separator, '&'));

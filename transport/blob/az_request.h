@@ -24,6 +24,8 @@ struct AzRequest {
 
   HttpMethod method = HttpMethod::kGet;
   std::string name;      // of the blob in the container; "" for the container itself
+  bool dfs = false;      // at the dfs endpoint, which must be known
+  bool of_root = false;  // without a name: the root directory rather than the file system
   Pairs query;           // lower-case names, sorted; values not encoded
   Pairs ms_headers;      // x-ms-* but date and version; lower-case names
   std::string if_match;  // a version token, without quotes

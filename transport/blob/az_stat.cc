@@ -1,6 +1,8 @@
 #include "transport/base/limits.h"
 #include "transport/blob/az_errors.h"
 #include "transport/blob/az_list_xml.h"
+#include "transport/blob/az_origin.h"
+#include "transport/blob/az_path_list.h"
 #include "transport/blob/az_task.h"
 
 namespace penstock::origin {
@@ -19,6 +21,7 @@ AzStatTask::AzStatTask(AzOrigin* origin, StatOp* op, std::string name)
       step_(op->name.empty() ? Step::kList : Step::kHead) {}
 
 AzRequest AzStatTask::Request() const {
+  if (step_ == Step::kNamespace) return MakeNamespaceRequest();
   if (step_ == Step::kHead) {
     AzRequest request;
     request.method = HttpMethod::kHead;
@@ -39,7 +42,24 @@ bool AzStatTask::OnBody(std::span<const char> bytes) {
   return true;
 }
 
-void AzStatTask::OnAnswer() { step_ == Step::kHead ? OnHeadAnswer() : OnListAnswer(); }
+void AzStatTask::OnAnswer() {
+  switch (step_) {
+    case Step::kHead:
+      return OnHeadAnswer();
+    case Step::kList:
+      return OnListAnswer();
+    case Step::kNamespace:
+      // Anything but the root's access control says that there is none, or that it is of no use.
+      origin()->SetListsByDfs(status == 200);
+      return Succeed();
+  }
+}
+
+// Blob's own listing serves accounts of both kinds: without an answer it is the one to use.
+void AzStatTask::OnGivenUp(Error error) {
+  if (step_ == Step::kNamespace) return Succeed();
+  End(error);
+}
 
 void AzStatTask::OnHeadAnswer() {
   if (status == 404 && response.error_code != "ContainerNotFound") {
@@ -65,6 +85,10 @@ void AzStatTask::SucceedAsDirectory() {
   stat_->info.size = 0;
   stat_->info.mtime_ns = step_ == Step::kHead ? response.last_modified_ns : 0;
   stat_->info.version.clear();
+  if (probing() && origin()->TakeNamespaceQuestion(&deadline_ns)) {
+    step_ = Step::kNamespace;
+    return SendNext();
+  }
   Succeed();
 }
 

@@ -39,7 +39,7 @@ void AzTask::OnOver() {
 void AzTask::RetryOrEnd(Fault with, Error error) {
   const FailedTry failed{++failures_, with, status, response.retry_after_ms};
   const auto next_ns = origin_->NextTry(failed, retry_limits_, deadline_ns);
-  if (!next_ns) return End(error);
+  if (!next_ns) return OnGivenUp(error);
   Rewind();
   not_before_ns = *next_ns;
   origin_->client().Submit(this);

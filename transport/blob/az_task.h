@@ -32,6 +32,8 @@ class AzTask : public HttpExchange {
   virtual AzRequest Request() const = 0;
   // An answer came that no retry can better: a success, or a final error in `status`.
   virtual void OnAnswer() = 0;
+  // No try has brought an answer, and there will be no other.
+  virtual void OnGivenUp(Error error) { End(error); }
   // Forget what a broken try has delivered.
   virtual void Rewind() {}
 
@@ -44,6 +46,8 @@ class AzTask : public HttpExchange {
   void RetryOrEnd(Fault with, Error error);
   void Succeed();
   void End(Error error);  // destroys this
+  AzOrigin* origin() const { return origin_; }
+  bool probing() const { return explanation_ != nullptr; }
 
  private:
   void Prepare() final;
@@ -82,17 +86,19 @@ class AzReadTask final : public AzTask {
   std::size_t buffer_filled_ = 0;
 };
 
-// HEAD of a blob; where there is none, a listing tells whether the name is a directory.
+// HEAD of a blob; where there is none, a listing tells whether the name is a directory. The first
+// probe of the root asks for the account's kind of namespace as well.
 class AzStatTask final : public AzTask {
  public:
   AzStatTask(AzOrigin* origin, StatOp* op, std::string name);
 
  private:
-  enum class Step { kHead, kList };
+  enum class Step { kHead, kList, kNamespace };
 
   AzRequest Request() const override;
   bool OnBody(std::span<const char> bytes) override;
   void OnAnswer() override;
+  void OnGivenUp(Error error) override;
   void Rewind() override { body_.clear(); }
 
   void OnHeadAnswer();
@@ -123,12 +129,27 @@ class AzListTask final : public AzTask {
 
   void OnListAnswer();
   void OnHeadAnswer();
+  void ListByBlob();
   std::string Prefix() const;
 
   ListOp* list_;
   std::string name_;
+  bool by_dfs_;
   Step step_ = Step::kList;
   std::string body_;
+};
+
+// Put Blob: the whole in one request, so that readers see the old blob or the new one.
+class AzPutTask final : public AzTask {
+ public:
+  AzPutTask(AzOrigin* origin, PutOp* op, std::string name);
+
+ private:
+  AzRequest Request() const override;
+  void OnAnswer() override;
+
+  PutOp* put_;
+  std::string name_;
 };
 
 }  // namespace penstock::origin

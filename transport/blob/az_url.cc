@@ -246,6 +246,23 @@ Result<AzLocation> ParseAzUrl(std::string_view url, std::string_view endpoint,
   return location;
 }
 
+Result<void> FindDfsEndpoint(std::string_view given, AzLocation* location,
+                             std::string* explanation) {
+  if (!given.empty()) {
+    auto parsed = ParseEndpoint(given, explanation);
+    if (!parsed) return std::unexpected(parsed.error());
+    location->dfs_origin = std::move(parsed->origin);
+    location->dfs_base_path = std::move(parsed->base_path);
+    return {};
+  }
+  const std::string blob = fmt::format("://{}.blob.", location->account);
+  const std::size_t at = location->origin.find(blob);
+  if (at == std::string::npos || !location->base_path.empty()) return {};
+  location->dfs_origin = location->origin;
+  location->dfs_origin.replace(at, blob.size(), fmt::format("://{}.dfs.", location->account));
+  return {};
+}
+
 std::string OtherReading(const AzLocation& location, std::string_view usual_account) {
   std::string path = fmt::format("{}/{}", location.account, location.container);
   if (!location.prefix.empty()) path += "/" + location.prefix;

@@ -25,6 +25,9 @@ struct AzLocation {
   std::string prefix;     // no slash at either end; "" for the whole container
   std::string origin;     // scheme, host and port: "https://account.blob.core.windows.net"
   std::string base_path;  // what stands before the container in every path: "" or "/account"
+  // The same of the endpoint for hierarchical namespaces; "" if it is not known.
+  std::string dfs_origin;
+  std::string dfs_base_path;
 
   std::string Describe() const;  // az://account/container/prefix
 };
@@ -35,6 +38,11 @@ bool IsAzUrl(std::string_view url);
 // kInvalid with a sentence for a person in `explanation` if it cannot be understood.
 Result<AzLocation> ParseAzUrl(std::string_view url, std::string_view endpoint,
                               std::string* explanation);
+
+// Fills in where the dfs endpoint answers: what a person has given, else what goes with an
+// account.blob.suffix. kInvalid with a sentence.
+Result<void> FindDfsEndpoint(std::string_view given, AzLocation* location,
+                             std::string* explanation);
 
 // How az://X/Y/Z reads if X was meant as the container, for when X turns out not to be an account.
 // `usual_account` is the account that the environment names, "" if none.

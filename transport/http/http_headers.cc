@@ -93,6 +93,10 @@ constexpr std::array kKnownFields = {
                [](std::string_view value, ResponseHeaders* headers) {
                  headers->request_id = Token(value);
                }},
+    KnownField{"x-ms-continuation",
+               [](std::string_view value, ResponseHeaders* headers) {
+                 headers->continuation = value;
+               }},
 };
 
 }  // namespace
@@ -108,6 +112,7 @@ void ResponseHeaders::Clear() {
   is_folder = false;
   error_code.clear();
   request_id.clear();
+  continuation.clear();
   total_bytes = 0;
 }
 

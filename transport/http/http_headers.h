@@ -29,6 +29,7 @@ struct ResponseHeaders {
   bool is_folder = false;             // x-ms-meta-hdi_isfolder, x-ms-resource-type
   std::string error_code;             // x-ms-error-code
   std::string request_id;             // x-ms-request-id
+  std::string continuation;           // x-ms-continuation: the marker of a listing's next page, as it came
   std::size_t total_bytes = 0;        // of all header lines, to bound them
 
   void Clear();

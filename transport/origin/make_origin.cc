@@ -21,6 +21,9 @@ Result<std::unique_ptr<Origin>> MakeAzOrigin(const OriginConfig& config, std::st
     location = ParseAzUrl(config.url, endpoint, explanation);
     if (!location) return std::unexpected(location.error());
   }
+  if (auto found = FindDfsEndpoint(config.dfs_endpoint, &*location, explanation); !found) {
+    return std::unexpected(found.error());
+  }
   auto credentials =
       ChooseCredentials(environment, config.auth_mode, location->account, explanation);
   if (!credentials) return std::unexpected(credentials.error());

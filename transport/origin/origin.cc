@@ -6,6 +6,11 @@
 
 namespace penstock::origin {
 
+void Origin::Put(PutOp* op) {
+  op->error = {Code::kReadOnly, false, 0, "writing to an origin that is only read"};
+  op->done(op);
+}
+
 Result<void> Origin::Probe(std::int64_t timeout_ms, std::string* explanation) {
   std::binary_semaphore over(0);
   ProbeOp op;

@@ -77,12 +77,27 @@ struct ReadOp : Op {
 // One page of a directory's direct children, in the origin's order; "" asks for the first page, and
 // next_marker is "" after the last. A directory that does not exist gives kNotFound on its first
 // page. A name that can't be a path component is left out and counted in `skipped`.
+//
+// `recursive` asks for everything below the directory instead, in one flat listing in the origin's
+// order: names are then paths relative to the directory, a directory is an entry only where the
+// origin has something that stands for it, and `name_prefix` leaves out what does not begin with
+// it. Only where Origin::ListsRecursively() says so; kInvalid elsewhere.
 struct ListOp : Op {
   std::string directory;
   std::string marker;
+  bool recursive = false;
+  std::string name_prefix;
   std::vector<ObjectInfo> entries;  // result
   std::string next_marker;          // result
   std::uint32_t skipped = 0;        // result
+};
+
+// Creates or replaces an object as a whole: readers see the old one or the new one. The body stays
+// the caller's until `done`.
+struct PutOp : Op {
+  std::string name;
+  std::span<const std::byte> body;
+  std::string version;  // result: of what was written
 };
 
 // Plain counters, read with relaxed loads from any thread.
@@ -101,6 +116,9 @@ class Origin {
   virtual void Stat(StatOp* op) = 0;
   virtual void Read(ReadOp* op) = 0;
   virtual void List(ListOp* op) = 0;
+  virtual bool ListsRecursively() const { return false; }
+  // kReadOnly where an origin cannot be written.
+  virtual void Put(PutOp* op);
   virtual void Cancel(Op* op) = 0;
   virtual OriginStats Stats() const = 0;
   // The requests behind them, where the origin is a service.
@@ -118,6 +136,7 @@ class Origin {
 struct OriginConfig {
   std::string url;                 // az://, https://...blob..., abfss://, file:///
   std::string endpoint;            // optional, e.g. "http://127.0.0.1:10000/account"
+  std::string dfs_endpoint;        // optional: the same for hierarchical namespaces
   std::string auth_mode = "auto";  // key, sas, anon, auto (later msi, workload, spn)
   std::int64_t request_timeout_ms = 30'000;
   std::int64_t connect_timeout_ms = 10'000;
