@@ -15,6 +15,8 @@ namespace penstock::cache {
 namespace {
 
 constexpr std::size_t kMaxDirectories = 32'768;
+// What lists ahead may fill half of the room for names: a record, an entry, a place in a page.
+constexpr std::uint64_t kAheadNameBytes = 2 * 256;
 constexpr int kEvictionLooks = 16;  // at directories, to make room for one
 constexpr std::size_t kMaxAbandoned = 16;
 constexpr std::uint64_t kTrimNames = 20'000;
@@ -63,7 +65,8 @@ NameService::NameService(const std::vector<Mount>* mounts, Arena* arena, MemoryT
       max_questions_(std::min(options.max_questions, kMaxDirectories / 2)),
       max_waiters_(options.max_waiters),
       catalog_(options.catalog_bytes,
-               [this](std::uint32_t mount, const NameEntry& entry) { ChildEvicted(mount, entry); }) {}
+               [this](std::uint32_t mount, const NameEntry& entry) { ChildEvicted(mount, entry); }),
+      walks_(mounts, calls, this, tier->HeadroomBytes(DataClass::kRecord) / kAheadNameBytes) {}
 
 std::int64_t NameService::TtlFromNow(std::uint32_t mount) const {
   const std::int64_t ttl_ns = mounts_[mount].metadata_ttl_ns;
@@ -293,7 +296,7 @@ void NameService::LeaveList(const CatalogKey& key, Asker asker) {
     ++abandoned_;
     return;
   }
-  calls_->Cancel(flight->call);
+  if (!flight->awaited) calls_->Cancel(flight->call);
   DropList(key);
 }
 
@@ -313,7 +316,7 @@ void NameService::StartOver(std::uint32_t mount, std::string_view path) {
   }
   for (auto& [key, flight] : lists_) {
     if (key.mount != mount || !(IsBelow(flight->path, path) || flight->path == parent)) continue;
-    calls_->Cancel(flight->call);
+    if (!std::exchange(flight->awaited, false)) calls_->Cancel(flight->call);
     flight->builder = {};
     flight->first_page = true;
     flight->expires_ns = TtlFromNow(mount);
@@ -369,7 +372,9 @@ NameService::ListFlight* NameService::StartList(std::uint32_t mount, const std::
   Directory& directory = DirectoryFor(mount, id, path);
   // What the last listing knew does not become whole again by asking; only the new answer does that.
   if (std::exchange(directory.lost_child, false)) directory.known = Known::kNothing;
-  AskPage(started, "");
+  walks_.Wanted(mount, path);
+  started->awaited = walks_.Await(mount, path);
+  if (!started->awaited) AskPage(started, "");
   return started;
 }
 
@@ -393,13 +398,7 @@ void NameService::PageDone(const CatalogKey& key, std::uint64_t serial, ListCall
   const pst_key128 id = key.id;
   ListFlight* flight = found->second.get();
   if (!call.ok()) return EndList(mount, id, ErrnoOf(call.error), nullptr);
-  for (const origin::ObjectInfo& info : call.entries) {
-    std::string path = Join(flight->path, info.name);
-    if (path.size() >= PST_PATH_MAX) continue;
-    const NameEntry* child = PutInfo(mount, std::move(path), info, flight->expires_ns);
-    flight->builder.Add(info.name, InodeOf(mount, KeyOf(child->path)),
-                        static_cast<std::uint8_t>(child->kind));
-  }
+  AddChildren(flight, call.entries);
   // There, but not described: each of those costs a question of its own.
   if (call.skipped != 0) DirectoryFor(mount, id, flight->path).lost_child = true;
   const bool last = call.next_marker.empty();
@@ -408,7 +407,11 @@ void NameService::PageDone(const CatalogKey& key, std::uint64_t serial, ListCall
     directory.known = last ? Known::kAll : Known::kSome;
     directory.expires_ns = flight->expires_ns;
   }
-  if (last) return EndList(mount, id, 0, FinishListing(flight));
+  if (last) {
+    auto listing = FinishListing(flight);
+    walks_.Counted(mount, flight->path, listing->count());
+    return EndList(mount, id, 0, std::move(listing));
+  }
   if (flight->builder.Full()) return EndList(mount, id, ENOMEM, nullptr);
   flight->first_page = false;
   auto waiters = std::exchange(flight->first_waiters, {});
@@ -419,6 +422,94 @@ void NameService::PageDone(const CatalogKey& key, std::uint64_t serial, ListCall
   if (again == lists_.end() || again->second->serial != serial) return;
   if (again->second->whole_waiters.empty() && !again->second->abandoned) return DropList(key);
   AskPage(again->second.get(), std::move(call.next_marker));
+}
+
+void NameService::AddChildren(ListFlight* flight, const std::vector<origin::ObjectInfo>& children) {
+  for (const origin::ObjectInfo& info : children) {
+    std::string path = Join(flight->path, info.name);
+    if (path.size() >= PST_PATH_MAX) continue;
+    const NameEntry* child = PutInfo(flight->mount, std::move(path), info, flight->expires_ns);
+    flight->builder.Add(info.name, InodeOf(flight->mount, KeyOf(child->path)),
+                        static_cast<std::uint8_t>(child->kind));
+  }
+}
+
+// ---- What a walk's flat listing brings ----
+
+void NameService::Learned(std::uint32_t mount, const std::string& path,
+                          std::vector<origin::ObjectInfo> children, std::int64_t expires_ns) {
+  const pst_key128 id = KeyOf(path);
+  const auto waiting = lists_.find({mount, id});
+  const bool awaited = waiting != lists_.end() && waiting->second->awaited;
+  if (waiting != lists_.end() && !awaited) return;  // its own listing is under way, and newer
+  const Directory* known = FindDirectory(mount, id, path);
+  if (!awaited && known != nullptr && known->known == Known::kAll && !known->lost_child &&
+      known->expires_ns >= expires_ns) {
+    return;
+  }
+  // Where a file and a directory have one name, the directory is what is shown.
+  std::sort(children.begin(), children.end(), [](const auto& a, const auto& b) {
+    if (const int order = a.name.compare(b.name); order != 0) return order < 0;
+    if (a.kind != b.kind) return a.kind == origin::ObjectKind::kDirectory;
+    return a.mtime_ns > b.mtime_ns;
+  });
+  children.erase(std::unique(children.begin(), children.end(),
+                             [](const auto& a, const auto& b) { return a.name == b.name; }),
+                 children.end());
+  ListFlight brought;
+  brought.mount = mount;
+  brought.path = path;
+  brought.expires_ns = expires_ns;
+  DirectoryFor(mount, id, path).lost_child = false;
+  AddChildren(&brought, children);
+  auto listing = FinishListing(&brought);
+  if (awaited) EndList(mount, id, 0, std::move(listing));
+}
+
+void NameService::NotComing(std::uint32_t mount, const std::string& path) {
+  const auto found = lists_.find({mount, KeyOf(path)});
+  if (found == lists_.end() || found->second->path != path) return;
+  if (std::exchange(found->second->awaited, false)) AskPage(found->second.get(), "");
+}
+
+// The entries of a listing's pages, as far as the arena has them in one piece from the first.
+template <typename EachEntry>
+void NameService::EachPublished(std::uint32_t mount, pst_key128 id, EachEntry each) const {
+  std::uint32_t pages = 1;
+  for (std::uint32_t number = 0; number < pages && number <= PST_LISTING_PAGES_MAX; ++number) {
+    const pst_entry* there = tier_->Find(RecordKey(mount, id, PST_RANGE_LISTING + number));
+    if (there == nullptr) return;
+    const std::span<const std::byte> bytes = tier_->BytesOf(*there);
+    pst_listing_page page;
+    std::memcpy(&page, bytes.data(), sizeof page);
+    pages = page.pages;
+    std::size_t at = sizeof page;
+    for (std::uint32_t i = 0; i < page.count; ++i) {
+      const auto* entry = reinterpret_cast<const pst_listing_entry*>(bytes.data() + at);
+      each(std::string_view(reinterpret_cast<const char*>(bytes.data() + at + offsetof(pst_listing_entry, name)),
+                            entry->name_len),
+           entry->kind);
+      at += entry->record_bytes;
+    }
+  }
+}
+
+std::vector<std::string> NameService::UnknownFolders(std::uint32_t mount, const std::string& path) {
+  std::vector<std::string> folders;
+  const pst_key128 id = KeyOf(path);
+  const Directory* directory = FindDirectory(mount, id, path);
+  const std::int64_t now_ns = MonotonicNs();
+  if (directory == nullptr || directory->known == Known::kNothing || directory->expires_ns <= now_ns) {
+    return folders;
+  }
+  EachPublished(mount, id, [&](std::string_view name, std::uint8_t kind) {
+    if (kind != PST_KIND_DIRECTORY) return;
+    const std::string child = Join(path, name);
+    const Directory* below = FindDirectory(mount, KeyOf(child), child);
+    const bool known = below != nullptr && below->known == Known::kAll && below->expires_ns > now_ns;
+    if (!known) folders.emplace_back(name);
+  });
+  return folders;
 }
 
 std::shared_ptr<Listing> NameService::FinishListing(ListFlight* flight) {
@@ -561,6 +652,7 @@ void NameService::ForgetBelow(std::uint32_t mount, std::string_view path) {
   const pst_key128 parent_id = KeyOf(parent);
   std::unordered_set<CatalogKey, CatalogKeyHash> doomed_ids{{mount, parent_id}};
   catalog_.EraseBelow(mount, path);
+  walks_.Forget(mount, path);
   StartOver(mount, path);
   for (auto& [key, directory] : directories_) {
     if (key.mount != mount || !(IsBelow(directory.path, path) || directory.path == parent)) continue;

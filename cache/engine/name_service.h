@@ -28,11 +28,12 @@
 #include "cache/engine/engine.h"
 #include "cache/engine/listing.h"
 #include "cache/engine/origin_calls.h"
+#include "cache/engine/tree_walks.h"
 #include "cache/memory/memory_tier.h"
 
 namespace penstock::cache {
 
-class NameService {
+class NameService : private WalkedNames {
  public:
   using Asker = std::uint64_t;           // waits for one answer at a time
   // err 0: `entry` is fresh (kind ABSENT with entry->err for a name that is not there). Else the origin
@@ -65,6 +66,7 @@ class NameService {
 
   static pst_attr AttrOf(const Mount& mount, std::uint32_t mount_index, const NameEntry& entry);
   std::size_t waiting() const { return lists_.size() + stats_.size(); }
+  const TreeWalks& walks() const { return walks_; }
 
  private:
   enum class Known : std::uint8_t { kNothing, kSome, kAll };
@@ -85,6 +87,7 @@ class NameService {
     std::int64_t expires_ns = 0;
     bool first_page = true;
     bool abandoned = false;              // goes on without anybody waiting
+    bool awaited = false;                // a flat listing under way may bring it: not asked for yet
     std::map<Asker, std::move_only_function<void(int)>> first_waiters;  // the first page decides
     std::map<Asker, ListDone> whole_waiters;
   };
@@ -125,6 +128,14 @@ class NameService {
   void PageDone(const CatalogKey& key, std::uint64_t serial, ListCall& call);
   void EndList(std::uint32_t mount, pst_key128 id, int err, std::shared_ptr<Listing> listing);
   std::shared_ptr<Listing> FinishListing(ListFlight* flight);
+  void AddChildren(ListFlight* flight, const std::vector<origin::ObjectInfo>& children);
+  void Learned(std::uint32_t mount, const std::string& directory,
+               std::vector<origin::ObjectInfo> children, std::int64_t expires_ns) override;
+  void NotComing(std::uint32_t mount, const std::string& directory) override;
+  std::vector<std::string> UnknownFolders(std::uint32_t mount, const std::string& directory) override;
+  std::int64_t ExpiresFromNow(std::uint32_t mount) const override { return TtlFromNow(mount); }
+  template <typename EachEntry>
+  void EachPublished(std::uint32_t mount, pst_key128 id, EachEntry each) const;
   void PublishListing(std::uint32_t mount, pst_key128 id, const Listing& listing, std::int64_t expires_ns);
   const NameEntry* PutInfo(std::uint32_t mount, std::string path, const origin::ObjectInfo& info,
                            std::int64_t expires_ns);
@@ -157,6 +168,7 @@ class NameService {
   std::uint64_t kept_bytes_ = 0;
   std::unordered_map<CatalogKey, std::unique_ptr<ListFlight>, CatalogKeyHash> lists_;
   std::unordered_map<CatalogKey, StatFlight, CatalogKeyHash> stats_;
+  TreeWalks walks_;
 };
 
 }  // namespace penstock::cache

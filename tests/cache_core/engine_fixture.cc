@@ -168,6 +168,10 @@ Error MemoryOrigin::DoList(origin::ListOp* op) {
   const std::lock_guard lock(mutex_);
   if (fail_ != Code::kOk) return Error{fail_, true, 0, "test"};
   if (fail_lists_ != Code::kOk) return Error{fail_lists_, false, 0, "test"};
+  if (op->recursive) {
+    DoFlatList(op);
+    return Error{Code::kOk, false, 0, ""};
+  }
   const std::string prefix = op->directory.empty() ? "" : op->directory + "/";
   std::map<std::string, origin::ObjectInfo> children;
   for (auto at = objects_.lower_bound(prefix); at != objects_.end() && at->first.starts_with(prefix); ++at) {
@@ -195,6 +199,30 @@ Error MemoryOrigin::DoList(origin::ListOp* op) {
     op->entries.push_back(at->second);
   }
   return Error{Code::kOk, false, 0, ""};
+}
+
+// A name with a slash at its end is a blob that stands for a directory.
+void MemoryOrigin::DoFlatList(origin::ListOp* op) {
+  ++flat_lists_;
+  const std::string directory = op->directory.empty() ? "" : op->directory + "/";
+  const std::string prefix = directory + op->name_prefix;
+  for (auto at = objects_.upper_bound(op->marker.empty() ? prefix : op->marker);
+       at != objects_.end() && at->first.starts_with(prefix); ++at) {
+    if (op->entries.size() == page_entries_) {
+      op->next_marker = directory + op->entries.back().name;
+      return;
+    }
+    origin::ObjectInfo info;
+    info.name = at->first.substr(directory.size());
+    info.size = at->second.bytes.size();
+    info.version = at->second.version;
+    op->entries.push_back(info);
+  }
+}
+
+std::size_t MemoryOrigin::flat_lists_seen() const {
+  const std::lock_guard lock(mutex_);
+  return flat_lists_;
 }
 
 // ---- The engine ----

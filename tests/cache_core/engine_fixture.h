@@ -44,6 +44,11 @@ class MemoryOrigin final : public origin::Origin {
   // Lists leave this name out, as one that could not be described.
   void SkipInLists(const std::string& name) { skip_ = name; }
 
+  // Flat listings of everything below a directory are answered too.
+  void SetRecursive(bool recursive) { recursive_ = recursive; }
+  bool ListsRecursively() const override { return recursive_; }
+
+  std::size_t flat_lists_seen() const;
   std::size_t stats_seen() const;
   std::size_t lists_seen() const;
   std::vector<ReadSeen> reads_seen() const;
@@ -62,6 +67,7 @@ class MemoryOrigin final : public origin::Origin {
   Error DoStat(origin::StatOp* op);
   Error DoRead(origin::ReadOp* op);
   Error DoList(origin::ListOp* op);
+  void DoFlatList(origin::ListOp* op);
 
   mutable std::mutex mutex_;
   std::map<std::string, Object> objects_;
@@ -71,6 +77,8 @@ class MemoryOrigin final : public origin::Origin {
   Code fail_lists_ = Code::kOk;
   std::size_t page_entries_ = 1000;
   std::string skip_;
+  bool recursive_ = false;
+  std::size_t flat_lists_ = 0;
   std::size_t stats_ = 0;
   std::size_t lists_ = 0;
   std::vector<ReadSeen> reads_;
