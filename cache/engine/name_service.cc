@@ -15,7 +15,8 @@ namespace penstock::cache {
 namespace {
 
 constexpr std::size_t kMaxDirectories = 32'768;
-// What lists ahead may fill half of the room for names: a record, an entry, a place in a page.
+// What lists ahead may fill half of the room for names (a record, an entry, a place in a page), and a
+// quarter of the index.
 constexpr std::uint64_t kAheadNameBytes = 2 * 256;
 constexpr int kEvictionLooks = 16;  // at directories, to make room for one
 constexpr std::size_t kMaxAbandoned = 16;
@@ -66,7 +67,9 @@ NameService::NameService(const std::vector<Mount>* mounts, Arena* arena, MemoryT
       max_waiters_(options.max_waiters),
       catalog_(options.catalog_bytes,
                [this](std::uint32_t mount, const NameEntry& entry) { ChildEvicted(mount, entry); }),
-      walks_(mounts, calls, this, tier->HeadroomBytes(DataClass::kRecord) / kAheadNameBytes) {}
+      walks_(mounts, calls, this,
+             std::min(tier->HeadroomBytes(DataClass::kRecord) / kAheadNameBytes,
+                      arena->bucket_count() * PST_BUCKET_ENTRIES / 4)) {}
 
 std::int64_t NameService::TtlFromNow(std::uint32_t mount) const {
   const std::int64_t ttl_ns = mounts_[mount].metadata_ttl_ns;
