@@ -29,6 +29,8 @@ constexpr std::uint64_t kMinBandwidth = 1ull
                                         << 20;  // below, one range takes longer than a deadline
 constexpr std::uint64_t kMaxBandwidth = 1ull << 40;
 
+constexpr std::array<std::string_view, 4> kVerify = {"auto", "md5", "crc64", "off"};
+constexpr std::array<std::string_view, 2> kHttpVersions = {"1.1", "2"};
 constexpr std::array<std::string_view, 4> kLogLevels = {"debug", "info", "warning", "error"};
 constexpr std::array<std::string_view, 3> kHugePages = {"auto", "on", "off"};
 constexpr std::array<std::string_view, 2> kModes = {"ro", "rw"};
@@ -261,6 +263,12 @@ MountConfig ReadMount(Section section, const std::string& prefix, const std::str
   section.Integer("weight", &mount.weight, 1, 1000);
   ReadPath(section, "ca_file", &mount.ca_file);
   ReadSnapshot(section, &mount);
+  std::size_t verify = 0;
+  section.Choice("verify", kVerify, &verify);
+  mount.verify = kVerify[verify];
+  std::size_t http_version = 0;
+  section.Choice("http_version", kHttpVersions, &http_version);
+  mount.http_version = kHttpVersions[http_version];
   Section auth(section.Table("auth"), prefix + "auth.", file, errors);
   std::size_t auth_mode = 0;
   auth.Choice("mode", kAuthModes, &auth_mode);

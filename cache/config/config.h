@@ -34,9 +34,11 @@ struct MountConfig {
   std::string auth_mode = "auto";
   std::string ca_file;
   std::string snapshot;  // a manifest used instead of listings: a path or a blob's address; "" none
-  std::uint32_t max_connections = 32;
-  std::uint32_t weight = 1;  // its part of the job's limits against the other mounts'
-  int line = 0;              // of [[mount]], for later messages
+  std::uint32_t max_connections = 64;
+  std::string verify = "auto";       // of bodies: auto, md5, crc64, off
+  std::string http_version = "1.1";  // or 2
+  std::uint32_t weight = 1;          // its part of the job's limits against the other mounts'
+  int line = 0;                      // of [[mount]], for later messages
 };
 
 struct SidecarConfig {

@@ -179,6 +179,8 @@ bool Sidecar::MakeOrigins(StartProblem* problem) {
     const MountConfig& mount = config_.mounts[i];
     origin::OriginConfig origin = OriginConfigOf(mount);
     if (pacer_ != nullptr) origin.pacer = pacer_->MakePacer(mount.weight);
+    origin.verify = mount.verify;
+    origin.http_version = mount.http_version;
     std::string explanation;
     auto made = origin::MakeOrigin(origin, &explanation);
     if (!made) {
@@ -541,6 +543,10 @@ Json Sidecar::StatJson() {
     origin.bytes_read += one.stats.bytes_read;
     origin.errors += one.stats.errors;
     origin.retries += one.stats.retries;
+    origin.hedges += one.stats.hedges;
+    origin.hedges_won += one.stats.hedges_won;
+    origin.connects += one.stats.connects;
+    origin.concurrency += one.stats.concurrency;
     throttled += one.requests.throttled;
     mounts[one.path] = MountTrafficJson(one, config_.cost);
   }
@@ -562,6 +568,9 @@ Json Sidecar::StatJson() {
             {"origin_errors", origin.errors},
             {"origin_retries", origin.retries},
             {"origin_throttled", throttled},
+            {"origin_hedges", origin.hedges},
+            {"origin_hedges_won", origin.hedges_won},
+            {"origin_connects", origin.connects},
             {"evictions", engine.evictions},
             {"corrupt_dropped", engine.corrupt_dropped + objects.corrupt},
             {"fetches", engine.fetches},
@@ -580,6 +589,7 @@ Json Sidecar::StatJson() {
            {{"sessions", sessions.sessions},
             {"programs", sessions.programs},
             {"requests_in_flight", sessions.requests_in_flight},
+            {"origin_concurrency", origin.concurrency},
             {"tickets", sessions.tickets},
             {"arena_bytes_used", engine.arena_bytes_used},
             {"arena_bytes_live", engine.arena_bytes_live},

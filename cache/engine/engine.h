@@ -116,8 +116,8 @@ struct EngineOptions {
   unsigned cpus = 2;                                   // threads for checksums
   std::uint64_t catalog_bytes = 12ull << 20;           // what is known about names
   std::uint64_t listing_bytes = 4ull << 20;            // serialized listings kept for ListingRead
-  std::uint32_t inflight_reads = 64;                   // origin reads at once
-  std::uint64_t inflight_bytes = 64ull << 20;
+  std::uint32_t inflight_reads = 1024;                 // origin reads at once
+  std::uint64_t inflight_bytes = 64ull << 20;          // at least; an eighth of the arena, up to 2 GiB
   std::size_t max_questions = 16'384;                 // listings and stats under way; reads queued
   std::size_t max_waiters = 65'536;                   // for their answers, those that gave up included
   std::uint32_t whole_file_bytes = 1u << 20;           // up to this a file is read in one request

@@ -8,7 +8,8 @@
 namespace penstock::cache {
 namespace {
 
-constexpr std::uint32_t kMaxAskRanges = kLastWindowRanges;   // of one Fetch
+constexpr std::uint32_t kMaxAskRanges = 128;                 // of one Fetch
+constexpr std::uint64_t kMaxInflightBytes = 2ull << 30;
 constexpr std::uint32_t kUrgentRanges = kFirstWindowRanges;  // read on their own, so that they come soon
 constexpr std::uint32_t kMaxReadTries = 16;
 
@@ -16,6 +17,13 @@ bool HasClass(const std::vector<Mount>& mounts, bool dataset) {
   return std::any_of(mounts.begin(), mounts.end(), [dataset](const Mount& mount) {
     return (mount.mount_class == MountClass::kDataset) == dataset;
   });
+}
+
+// As much in flight as a fast wire needs where the arena is large.
+EngineOptions Fitted(EngineOptions options, const Arena& arena) {
+  const std::uint64_t share = std::min(arena.arena_bytes() / 8, kMaxInflightBytes);
+  options.inflight_bytes = std::max(options.inflight_bytes, share);
+  return options;
 }
 
 std::uint32_t RangeOf(std::uint64_t offset) { return static_cast<std::uint32_t>(offset >> PST_RANGE_SHIFT); }
@@ -33,7 +41,7 @@ EngineImpl::EngineImpl(Loop* loop, Arena* arena, ObjectStore* objects, std::vect
       arena_(arena),
       objects_(objects),
       mounts_(std::move(mounts)),
-      options_(options),
+      options_(Fitted(options, *arena)),
       tier_(arena, HasClass(mounts_, true), HasClass(mounts_, false)),
       calls_(std::make_unique<OriginCalls>(loop, options.cpus)),
       names_(&mounts_, arena, &tier_, calls_.get(), options_),

@@ -10,6 +10,9 @@ namespace penstock::cache {
 namespace {
 
 constexpr std::uint32_t kMaxReadRanges = 64;        // 4 MiB in one request
+constexpr std::uint32_t kMinSplitRanges = 8;        // 512 KiB: below, a request costs more than it wins
+constexpr std::uint32_t kUnmeasuredReads = 4;       // of an origin that knows no limit of its own
+constexpr std::uint32_t kUnmeasuredPrefetches = 32;
 constexpr std::size_t kMaxQueuedPrefetch = 1024;
 constexpr std::int64_t kRetryNs = 5'000'000;
 
@@ -22,7 +25,8 @@ Fetcher::Fetcher(Loop* loop, const std::vector<Mount>* mounts, MemoryTier* tier,
       tier_(tier),
       calls_(calls),
       options_(options),
-      version_changed_(std::move(version_changed)) {}
+      version_changed_(std::move(version_changed)),
+      running_of_(mounts->size()) {}
 
 Fetcher::~Fetcher() {
   if (retry_timer_ != 0) loop_->CancelTimer(retry_timer_);
@@ -30,6 +34,11 @@ Fetcher::~Fetcher() {
 
 bool Fetcher::Present(const FileKey& file, std::uint32_t range) const {
   return tier_->Find(file.RangeKey(range)) != nullptr;
+}
+
+std::uint32_t Fetcher::Parallelism(std::uint32_t mount) const {
+  const std::uint32_t measured = (*mounts_)[mount].origin->Concurrency();
+  return measured == 0 ? kUnmeasuredReads : measured;
 }
 
 std::uint32_t Fetcher::MaxReadRanges(std::uint32_t mount) const {
@@ -40,7 +49,16 @@ std::uint32_t Fetcher::MaxReadRanges(std::uint32_t mount) const {
 std::uint32_t Fetcher::MaxWindowRanges(std::uint32_t mount) const {
   // Several readers, each up to two windows ahead, must not push out what the others have not read yet.
   const std::uint64_t ranges = tier_->HeadroomBytes(ClassOf(mount)) / 16 >> PST_RANGE_SHIFT;
-  return static_cast<std::uint32_t>(std::min<std::uint64_t>(ranges, UINT32_MAX));
+  const std::uint64_t wire = static_cast<std::uint64_t>(Parallelism(mount)) * kMaxReadRanges;
+  return static_cast<std::uint32_t>(std::min<std::uint64_t>({ranges, wire, UINT32_MAX}));
+}
+
+// A prefetch of many ranges is read by as many requests as the origin takes at once.
+std::uint32_t Fetcher::RangesOfRead(std::uint32_t mount, std::uint32_t ranges, bool prefetch) const {
+  const std::uint32_t most = MaxReadRanges(mount);
+  if (!prefetch) return most;
+  const std::uint32_t parallel = Parallelism(mount);
+  return std::min(most, std::max(kMinSplitRanges, (ranges + parallel - 1) / parallel));
 }
 
 // ---- What is wanted ----
@@ -58,7 +76,7 @@ void Fetcher::Want(const FileInfo& info, std::uint32_t first, std::uint32_t last
                    std::uint64_t group, Asker asker) {
   if (info.size == 0) return;
   last = std::min(last, info.Ranges() - 1);
-  const std::uint32_t max_ranges = MaxReadRanges(info.key.mount);
+  const std::uint32_t max_ranges = RangesOfRead(info.key.mount, last - first + 1, prefetch);
   std::shared_ptr<File>* file = nullptr;
   Flight* open = nullptr;  // of this call; the ranges that follow may join it
   for (std::uint32_t range = first; range <= last; ++range) {
@@ -213,20 +231,19 @@ void Fetcher::Pump() {
   }
   do {
     pump_again_ = false;
-    if (PumpQueue(&demand_, options_.inflight_reads, options_.inflight_bytes)) {
-      // Guesses get what the demand leaves, and never more than half.
-      (void)PumpQueue(&prefetch_, options_.inflight_reads / 2, options_.inflight_bytes / 2);
+    if (PumpQueue(&demand_, options_.inflight_bytes)) {
+      // Guesses get what the demand leaves, and never all the room.
+      (void)PumpQueue(&prefetch_, options_.inflight_bytes / 4 * 3);
     }
   } while (pump_again_);
   pumping_ = false;
 }
 
 // True if the queue is empty afterwards.
-bool Fetcher::PumpQueue(Queue* queue, std::uint32_t max_running,
-                        std::uint64_t max_bytes) {
+bool Fetcher::PumpQueue(Queue* queue, std::uint64_t max_bytes) {
   while (!queue->empty()) {
     Flight* next = queue->front().get();
-    if (running_ >= max_running || (running_ > 0 && running_bytes_ + next->bytes > max_bytes)) return false;
+    if (!HasPlace(*next, max_bytes)) return false;
     if (!ReserveAll(next)) {
       if (next->prefetch || MonotonicNs() >= next->give_up_ns) {
         const std::unique_ptr<Flight> given_up = Dequeue(next);
@@ -239,6 +256,18 @@ bool Fetcher::PumpQueue(Queue* queue, std::uint32_t max_running,
     StartRead(Dequeue(next));
   }
   return true;
+}
+
+// Prefetches only keep the origin busy, and a few ready to follow: what is demanded meanwhile does not
+// stand in line behind them.
+bool Fetcher::HasPlace(const Flight& flight, std::uint64_t max_bytes) const {
+  if (running_ > 0 && running_bytes_ + flight.bytes > max_bytes) return false;
+  if (running_ >= options_.inflight_reads) return false;
+  if (!flight.prefetch) return true;
+  const std::uint32_t mount = flight.file->info.key.mount;
+  const std::uint32_t measured = (*mounts_)[mount].origin->Concurrency();
+  const std::uint32_t places = measured == 0 ? kUnmeasuredPrefetches : measured + measured / 4 + 1;
+  return running_of_[mount] < places;
 }
 
 void Fetcher::RetryLater() {
@@ -278,6 +307,7 @@ void Fetcher::StartRead(std::unique_ptr<Flight> flight) {
   flight->call = call.get();
   ++stats_.fetches;
   ++running_;
+  ++running_of_[info.key.mount];
   running_bytes_ += flight->bytes;
   calls_->Start<ReadCall>(std::move(call), mount.origin,
                           [this, flight = std::move(flight)](ReadCall& done) mutable {
@@ -300,6 +330,7 @@ int Fetcher::Outcome(const FileInfo& file, const ReadCall& call) {
 void Fetcher::ReadDone(std::unique_ptr<Flight> flight, ReadCall& call) {
   flight->call = nullptr;
   --running_;
+  --running_of_[flight->file->info.key.mount];
   running_bytes_ -= flight->bytes;
   const int err = flight->orphan ? ECANCELED : Outcome(flight->file->info, call);
   if (err == ESTALE) version_changed_(flight->file->info.key.mount, flight->file->info.path);

@@ -76,7 +76,10 @@ class Fetcher {
   bool Present(const FileKey& file, std::uint32_t range) const;
   // What a finished read of `file` means: 0, or the errno for those who wait (ESTALE: another version).
   static int Outcome(const FileInfo& file, const ReadCall& call);
-  // The largest single read, and the largest window, that the arena can take now, in ranges.
+  // How many reads at once bring the mount's origin to its best, as it has measured.
+  std::uint32_t Parallelism(std::uint32_t mount) const;
+  // The largest single read that the arena can take now, and the largest window: as many such reads as
+  // the origin takes at once, if the arena has room for that. In ranges.
   std::uint32_t MaxReadRanges(std::uint32_t mount) const;
   std::uint32_t MaxWindowRanges(std::uint32_t mount) const;
   const Stats& stats() const { return stats_; }
@@ -123,8 +126,9 @@ class Fetcher {
   void CancelRead(Flight* flight);
   void ForgetIfIdle(const std::shared_ptr<File>& file);
   void Pump();
-  bool PumpQueue(Queue* queue, std::uint32_t max_running,
-                 std::uint64_t max_bytes);
+  bool PumpQueue(Queue* queue, std::uint64_t max_bytes);
+  bool HasPlace(const Flight& flight, std::uint64_t max_bytes) const;
+  std::uint32_t RangesOfRead(std::uint32_t mount, std::uint32_t ranges, bool prefetch) const;
   bool ReserveAll(Flight* flight);
   void StartRead(std::unique_ptr<Flight> flight);
   void ReadDone(std::unique_ptr<Flight> flight, ReadCall& call);
@@ -141,6 +145,7 @@ class Fetcher {
   Queue demand_;
   Queue prefetch_;
   std::uint32_t running_ = 0;
+  std::vector<std::uint32_t> running_of_;  // by mount
   std::uint64_t running_bytes_ = 0;
   std::uint64_t retry_timer_ = 0;
   bool pumping_ = false;

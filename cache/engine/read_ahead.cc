@@ -53,7 +53,8 @@ ReadAhead::Ahead ReadAhead::OnAsk(std::uint64_t cursor, const FileKey& file, std
   }
   const bool due = stream->window == 0 || hint || from - stream->next <= stream->window / 2;
   if (!due) return result;
-  stream->window = std::min(stream->window == 0 ? kFirstWindowRanges : stream->window * 2,
+  const std::uint32_t growth = stream->window < kQuickWindowRanges ? 4 : 2;
+  stream->window = std::min(stream->window == 0 ? kFirstWindowRanges : stream->window * growth,
                             std::clamp(max_window, kFirstWindowRanges, kLastWindowRanges));
   result.first = from;
   result.count = std::min(stream->window, ranges - from);

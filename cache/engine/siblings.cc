@@ -3,10 +3,29 @@
 #include <algorithm>
 #include <memory>
 #include <string>
+#include <vector>
 
 namespace penstock::cache {
+namespace {
 
-Siblings::Reader& Siblings::ReaderFor(const Key& key) {
+// "a/b/c" is "a/b" and "c".
+std::pair<std::string, std::string> Split(const std::string& path) {
+  const std::size_t slash = path.rfind('/');
+  if (slash == std::string::npos) return {"", path};
+  return {path.substr(0, slash), path.substr(slash + 1)};
+}
+
+std::string Join(const std::string& directory, std::string_view name) {
+  std::string path = directory;
+  if (!path.empty()) path += '/';
+  return path.append(name);
+}
+
+}  // namespace
+
+Siblings::Reader& Siblings::ReaderFor(const Place& place) {
+  const pst_key128 id = KeyOf(place.directory);
+  const Key key{place.mount, id.lo, id.hi, place.session};
   const auto found = readers_.find(key);
   if (found != readers_.end()) return found->second;
   if (readers_.size() >= kMaxReaders) {
@@ -19,22 +38,31 @@ Siblings::Reader& Siblings::ReaderFor(const Key& key) {
   return reader;
 }
 
+Siblings::Walk& Siblings::WalkFor(const Place& place) {
+  const std::pair key{place.mount, place.session};
+  if (walks_.size() >= kMaxReaders && !walks_.contains(key)) walks_.erase(walks_.begin());
+  return walks_[key];
+}
+
+std::uint32_t Siblings::MostWindow(std::uint32_t mount) const {
+  return std::clamp(2 * fetcher_->Parallelism(mount), kLastWindow, kMostWindow);
+}
+
 void Siblings::OnAsk(const FileInfo& file, std::uint64_t session) {
-  const std::size_t slash = file.path.rfind('/');
-  const std::string directory = slash == std::string::npos ? std::string() : file.path.substr(0, slash);
-  const std::string_view name =
-      slash == std::string::npos ? std::string_view(file.path) : std::string_view(file.path).substr(slash + 1);
-  const std::shared_ptr<const Listing> listing = names_->KnownListing(file.key.mount, directory);
+  const auto [directory, name] = Split(file.path);
+  const Place place{file.key.mount, session, directory};
+  const std::shared_ptr<const Listing> listing = names_->KnownListing(place.mount, directory);
   if (!listing) return;
-  const pst_key128 id = KeyOf(directory);
-  Reader& reader = ReaderFor({file.key.mount, id.lo, id.hi, session});
+  Reader& reader = ReaderFor(place);
   const std::int64_t index = listing->IndexOf(name, reader.last + 1);
   if (index < 0 || index == reader.last) return;
+  NoteDirectory(place, reader);
   // In order: the next one, or one that was prefetched for this reader.
-  if (index > reader.last && reader.last >= 0 && index <= std::max(reader.ahead, reader.last) + 1) {
+  if (index > reader.last && reader.last != kNowhere &&
+      index <= std::max(reader.ahead, reader.last) + 1) {
     reader.last = index;
     reader.ahead = std::max(reader.ahead, index);
-    if (reader.ahead - index <= reader.window / 2) Prefetch(file, directory, *listing, &reader);
+    if (reader.ahead - index <= reader.window / 2) Prefetch(place, *listing, &reader);
     return;
   }
   if (reader.window != 0) fetcher_->DropPrefetch(reader.group);
@@ -43,32 +71,112 @@ void Siblings::OnAsk(const FileInfo& file, std::uint64_t session) {
   reader.window = 0;
 }
 
-void Siblings::Prefetch(const FileInfo& file, std::string_view directory, const Listing& listing,
-                        Reader* reader) {
-  reader->window = reader->window == 0 ? kFirstWindow : std::min(2 * reader->window, kLastWindow);
-  std::uint64_t budget = std::min<std::uint64_t>(
-      kMaxBytes, static_cast<std::uint64_t>(fetcher_->MaxWindowRanges(file.key.mount)) << PST_RANGE_SHIFT);
+// It is in another directory than before: expected there, or the next one after a whole directory.
+void Siblings::NoteDirectory(const Place& place, const Reader& reader) {
+  Walk& walk = WalkFor(place);
+  if (walk.directory == place.directory) return;
+  const bool foreseen = reader.last == kAtStart;
+  walk.expected = foreseen || (walk.at_end && IsNext(place.mount, walk.directory, place.directory));
+  walk.directory = place.directory;
+  walk.at_end = false;
+}
+
+void Siblings::Prefetch(const Place& place, const Listing& listing, Reader* reader) {
+  reader->window = reader->window == 0 ? kFirstWindow
+                                       : std::min(2 * reader->window, MostWindow(place.mount));
+  std::uint64_t budget =
+      static_cast<std::uint64_t>(fetcher_->MaxWindowRanges(place.mount)) << PST_RANGE_SHIFT;
+  std::vector<FileKey> wanted;
   const std::int64_t begin = reader->ahead + 1;
-  for (std::int64_t at = begin; at < begin + reader->window; ++at) {
+  bool room = true;
+  for (std::int64_t at = begin; room && at < begin + reader->window; ++at) {
     const auto child = listing.At(static_cast<std::uint64_t>(at));
-    if (!child) return;
+    if (!child) break;
+    FileKey key;
+    room = PrefetchOne(place, *child, reader->group, &budget, &key);
+    if (!room) break;
     reader->ahead = at;
-    if (child->kind != PST_KIND_FILE) continue;
-    std::string path(directory);
-    if (!path.empty()) path += '/';
-    path += child->name;
-    const NameEntry* entry = names_->Fresh(file.key.mount, path);
-    if (entry == nullptr || entry->kind != PST_KIND_FILE || entry->size == 0 ||
-        entry->size > options_.whole_file_bytes) {
-      continue;
-    }
-    if (entry->size > budget) return;
-    budget -= entry->size;
-    const FileInfo next{{file.key.mount, KeyOf(path), entry->version}, path, entry->token, entry->size};
-    fetcher_->Prefetch(next, 0, next.Ranges() - 1, reader->group);
-    if (at == begin + reader->window / 2) fetcher_->Mark(next.key, 0);
-    ++prefetched_;
+    if (key.version != 0) wanted.push_back(key);
   }
+  // Who stands on it has half of the window before him.
+  if (!wanted.empty()) fetcher_->Mark(wanted[wanted.size() / 2], 0);
+  Walk& walk = WalkFor(place);
+  const bool here = walk.directory == place.directory;
+  const bool ends = reader->ahead + 1 >= static_cast<std::int64_t>(listing.count());
+  if (here) walk.at_end = ends;
+  if (!room || !ends || !walk.expected) return;
+  // What is left of the window, and less with each directory that has little: it ends.
+  const auto used = std::max(static_cast<std::uint32_t>(wanted.size()), reader->window / 4);
+  const std::uint32_t left = reader->window - std::min(used, reader->window);
+  if (here || left >= kFirstWindow) GoOn(place, std::max(left, kFirstWindow));
+}
+
+bool Siblings::PrefetchOne(const Place& place, const Listing::Child& child, std::uint64_t group,
+                           std::uint64_t* budget, FileKey* wanted) {
+  if (child.kind != PST_KIND_FILE) return true;
+  const std::string path = Join(place.directory, child.name);
+  const NameEntry* entry = names_->Fresh(place.mount, path);
+  if (entry == nullptr || entry->kind != PST_KIND_FILE || entry->size == 0 ||
+      entry->size > options_.whole_file_bytes) {
+    return true;
+  }
+  if (entry->size > *budget) return false;
+  *budget -= entry->size;
+  const FileInfo file{{place.mount, KeyOf(path), entry->version}, path, entry->token, entry->size};
+  fetcher_->Prefetch(file, 0, file.Ranges() - 1, group);
+  *wanted = file.key;
+  ++prefetched_;
+  return true;
+}
+
+bool Siblings::IsNext(std::uint32_t mount, const std::string& from, const std::string& to) {
+  const std::string parent = Split(from).first;
+  if (Split(to).first != parent) return false;
+  return names_->KnownListing(mount, parent) ? NextDirectory(mount, from) == to : from < to;
+}
+
+// Into the next directory, which its parent's listing tells.
+void Siblings::GoOn(const Place& place, std::uint32_t window) {
+  const std::string parent = Split(place.directory).first;
+  if (place.directory.empty()) return;
+  if (names_->KnownListing(place.mount, parent)) return GoInto(place, window);
+  names_->List(place.mount, parent, NextAsker(),
+               [this, place, window](int err, const std::shared_ptr<const Listing>&) {
+                 if (err == 0) GoInto(place, window);
+               });
+}
+
+// With `window` files at most for the beginning.
+void Siblings::GoInto(const Place& place, std::uint32_t window) {
+  std::string next = NextDirectory(place.mount, place.directory);
+  if (next.empty()) return;
+  const Place into{place.mount, place.session, std::move(next)};
+  names_->List(into.mount, into.directory, NextAsker(),
+               [this, into, window](int err, const std::shared_ptr<const Listing>& listing) {
+                 if (err != 0 || !listing) return;
+                 Reader& reader = ReaderFor(into);
+                 if (reader.last != kNowhere) return;  // it is or was there already
+                 reader.last = kAtStart;
+                 reader.ahead = kAtStart;
+                 reader.window = std::max(window / 2, 1u);
+                 Prefetch(into, *listing, &reader);
+               });
+}
+
+// The directory that follows in the parent's listing; "" if none does, or it is not known.
+std::string Siblings::NextDirectory(std::uint32_t mount, const std::string& directory) {
+  if (directory.empty()) return "";
+  const auto [parent, name] = Split(directory);
+  const std::shared_ptr<const Listing> listing = names_->KnownListing(mount, parent);
+  if (!listing) return "";
+  const std::int64_t here = listing->IndexOf(name, 0);
+  if (here < 0) return "";
+  for (std::int64_t at = here + 1; at <= here + kNextSearch; ++at) {
+    const auto child = listing->At(static_cast<std::uint64_t>(at));
+    if (!child) break;
+    if (child->kind == PST_KIND_DIRECTORY) return Join(parent, child->name);
+  }
+  return "";
 }
 
 }  // namespace penstock::cache

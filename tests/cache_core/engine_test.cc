@@ -106,7 +106,8 @@ TEST_F(FetchTest, ASequentialReaderIsReadAheadInGrowingWindows) {
     largest = std::max(largest, read.length);
     total += read.length;
   }
-  EXPECT_EQ(largest, 4 * kMiB);
+  EXPECT_GE(largest, 2 * kMiB);
+  EXPECT_LE(largest, 4 * kMiB);
   EXPECT_EQ(total, 64 * kMiB);  // each byte once
   EXPECT_GT(engine_->Stats().readahead_ranges, 900u);
   // The second pass finds everything, and no flag that would make it report again.
@@ -329,6 +330,59 @@ TEST_F(FetchTest, FilesOpenedInOrderBringTheirSiblings) {
   EXPECT_EQ(read(116), 0);
   for (int i = 117; i < 124; ++i) EXPECT_TRUE(Cached("d/f" + std::to_string(i), 0)) << i;
   EXPECT_GE(engine_->Stats().sibling_prefetches, 12u);
+}
+
+// Opened by name, as from a list of files: nobody has listed the parent.
+TEST_F(FetchTest, AWalkFromDirectoryToDirectoryIsExpectedInTheNextOne) {
+  const auto path = [](char directory, int i) {
+    return std::string("w/") + directory + "/f" + std::to_string(i);
+  };
+  for (char directory = 'a'; directory <= 'f'; ++directory) {
+    for (int i = 10; i < 30; ++i) origin_.Put(path(directory, i), Pattern(10'000, 1));
+  }
+  int misses = 0;
+  const auto walk = [&](char directory) {
+    for (int i = 10; i < 30; ++i) {
+      const std::uint64_t version = AttrOf(path(directory, i)).version;
+      const pst_key key{KeyOf(path(directory, i)), version, PST_NS_FILES, 0};
+      pst_entry entry{};
+      const bool there = pst_find(&view_, &key, &entry);
+      if (!there) ++misses;
+      if (there && (entry.flags & PST_ENTRY_READAHEAD) == 0) continue;
+      EngineOp op = Fetch(path(directory, i), 0, 100, 5 << 16);
+      op.hint = there;
+      Run({&op});
+      ASSERT_EQ(op.err, 0);
+      TurnFor(5'000'000);
+    }
+  };
+  walk('a');
+  EXPECT_FALSE(Cached(path('b', 10), 0));  // the first time nobody can know
+  walk('b');
+  EXPECT_TRUE(Cached(path('c', 10), 0));
+  EXPECT_TRUE(Cached(path('c', 11), 0));
+  misses = 0;
+  for (const char directory : {'c', 'd', 'e', 'f'}) walk(directory);
+  EXPECT_EQ(misses, 0);
+  EXPECT_EQ(origin_.reads_seen().size(), 6u * 20u);
+  EXPECT_LE(origin_.lists_seen(), 7u);
+}
+
+TEST_F(FetchTest, DirectoriesInAnyOtherOrderAreNotExpected) {
+  const auto path = [](char directory, int i) {
+    return std::string("w/") + directory + "/f" + std::to_string(i);
+  };
+  for (char directory = 'a'; directory <= 'f'; ++directory) {
+    for (int i = 10; i < 30; ++i) origin_.Put(path(directory, i), Pattern(10'000, 1));
+  }
+  for (const char directory : {'e', 'c', 'a'}) {
+    for (int i = 10; i < 30; ++i) {
+      EngineOp op = Fetch(path(directory, i), 0, 100, 5 << 16);
+      Run({&op});
+      TurnFor(2'000'000);
+    }
+  }
+  EXPECT_EQ(origin_.reads_seen().size(), 3u * 20u);
 }
 
 TEST_F(FetchTest, FilesOpenedInRandomOrderBringNoSiblings) {

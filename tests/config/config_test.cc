@@ -158,6 +158,8 @@ const Bad kBad[] = {
      "mount[0].origin", "no container"},
     {"endpoint", "@endpoint = \"localhost:10000\"\n", 4, "mount[0].endpoint", "http://"},
     {"mode", "@mode = \"readonly\"\n", 4, "mount[0].mode", "\"ro\", \"rw\""},
+    {"verify", "@verify = \"sha1\"\n", 4, "mount[0].verify", "\"md5\""},
+    {"http_version", "@http_version = \"3\"\n", 4, "mount[0].http_version", "\"1.1\""},
     {"class", "@class = \"data\"\n", 4, "mount[0].class", "\"dataset\""},
     {"ttl", "@metadata_ttl = \"-1s\"\n", 4, "mount[0].metadata_ttl", "no duration"},
     {"uid", "@uid = -1\n", 4, "mount[0].uid", "whole number"},

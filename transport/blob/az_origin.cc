@@ -5,6 +5,7 @@
 #include "transport/base/limits.h"
 #include "transport/base/log.h"
 #include "transport/blob/az_errors.h"
+#include "transport/blob/az_read.h"
 #include "transport/blob/az_task.h"
 #include "transport/origin/names.h"
 
@@ -21,6 +22,7 @@ HttpLimits MakeHttpLimits(const OriginConfig& config) {
   limits.request_timeout_ms = config.request_timeout_ms;
   limits.stall_timeout_ms = std::min(limits.stall_timeout_ms, config.request_timeout_ms);
   limits.ca_file = config.ca_file;
+  limits.http2 = config.http_version == "2";
   return limits;
 }
 
@@ -31,6 +33,7 @@ AzOrigin::AzOrigin(AzLocation location, AzCredentials credentials, const OriginC
     : clock_(clock),
       service_(std::move(location), std::move(credentials), clock),
       usual_account_(std::move(usual_account)),
+      verify_(VerifyFromName(config.verify)),
       budget_(clock->NowNs()),
       client_(MakeHttpLimits(config), clock, config.pacer) {
   retry_limits_.max_tries = config.max_tries == 0 ? 1 : config.max_tries;
@@ -103,14 +106,25 @@ OriginStats AzOrigin::Stats() const {
   stats.errors = errors_.load(std::memory_order_relaxed);
   stats.retries = retries_.load(std::memory_order_relaxed);
   stats.connects = http.connects;
+  stats.hedges = hedges_.load(std::memory_order_relaxed);
+  stats.hedges_won = hedges_won_.load(std::memory_order_relaxed);
+  stats.throttled = http.throttled;
+  stats.concurrency = http.concurrency;
   return stats;
 }
 
 std::optional<std::int64_t> AzOrigin::NextTry(const FailedTry& failed, const RetryLimits& limits,
                                               std::int64_t deadline_ns) {
+  if (failed.status == 429 || failed.status == 503) NoteThrottled();
   const auto next_ns = NextTryNs(failed, limits, clock_->NowNs(), deadline_ns, &budget_, &random_);
   if (next_ns) retries_.fetch_add(1, std::memory_order_relaxed);
   return next_ns;
+}
+
+bool AzOrigin::TakeHedge() {
+  if (!hedging_.Take(clock_->NowNs())) return false;
+  hedges_.fetch_add(1, std::memory_order_relaxed);
+  return true;
 }
 
 std::string AzOrigin::Explain(const HttpExchange& exchange) const {

@@ -18,6 +18,8 @@
 
 #include "transport/base/random.h"
 #include "transport/blob/az_request.h"
+#include "transport/blob/body_check.h"
+#include "transport/http/hedging.h"
 #include "transport/http/http_client.h"
 #include "transport/http/retry.h"
 #include "transport/origin/origin.h"
@@ -41,6 +43,7 @@ class AzOrigin final : public Origin {
   void Cancel(Op* op) override;
   OriginStats Stats() const override;
   RequestCounts Requests() const override { return client_.Requests(); }
+  std::uint32_t Concurrency() const override { return client_.Counters().concurrency; }
   void StartProbe(ProbeOp* op) override;
   std::string Describe() const override { return service_.location().Describe(); }
   std::string Risk() const override;
@@ -52,6 +55,14 @@ class AzOrigin final : public Origin {
   std::optional<std::int64_t> NextTry(const FailedTry& failed, const RetryLimits& limits,
                                       std::int64_t deadline_ns);
   void NoteSuccess() { budget_.NoteSuccess(); }
+  Verify verify() const { return verify_; }
+  // Hedges: after how long a read is slow (0: unknown), whether one more may be sent, and what was
+  // seen of them.
+  std::int64_t HedgeDelayNs(std::uint64_t bytes) { return hedging_.DelayNs(bytes).value_or(0); }
+  bool TakeHedge();
+  void NoteHedgeWon() { hedges_won_.fetch_add(1, std::memory_order_relaxed); }
+  void NoteReadLatency(std::uint64_t bytes, std::int64_t ns) { hedging_.NoteLatency(bytes, ns); }
+  void NoteThrottled() { hedging_.NoteThrottled(clock_->NowNs()); }
   // One line in the log about what only a person can mend, not again and again.
   void NoteForPerson(const HttpExchange& exchange);
   std::string Explain(const HttpExchange& exchange) const;
@@ -74,12 +85,14 @@ class AzOrigin final : public Origin {
   const AzService service_;
   const std::string usual_account_;
   RetryLimits retry_limits_;
+  const Verify verify_;
 
   std::mutex mutex_;
   std::unordered_map<Op*, AzTask*> active_;  // guarded by mutex_
 
   // The HTTP client's thread only.
   RetryBudget budget_;
+  Hedging hedging_;
   Random random_ = Random::FromEnvironment();
   std::string last_note_;
   std::int64_t last_note_ns_ = 0;
@@ -89,6 +102,8 @@ class AzOrigin final : public Origin {
   std::atomic<bool> namespace_asked_{false};
   std::atomic<std::uint64_t> errors_{0};
   std::atomic<std::uint64_t> retries_{0};
+  std::atomic<std::uint64_t> hedges_{0};
+  std::atomic<std::uint64_t> hedges_won_{0};
   HttpClient client_;  // last: its thread ends before what it uses
 };
 

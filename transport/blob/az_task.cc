@@ -22,7 +22,12 @@ void AzTask::SendNext() {
   origin_->client().Submit(this);
 }
 
-void AzTask::Prepare() { origin_->service().Fill(Request(), this); }
+void AzTask::Dress(HttpExchange* exchange) const { origin_->service().Fill(Request(), exchange); }
+
+void AzTask::Prepare() {
+  BeforeSend();
+  Dress(this);
+}
 
 void AzTask::OnOver() {
   if (cancelled.load(std::memory_order_acquire)) {
@@ -54,6 +59,7 @@ void AzTask::End(Error error) {
   const bool no_container = status == 404 && response.error_code == "ContainerNotFound";
   if (error.code == Code::kPermission || no_container) origin_->NoteForPerson(*this);
   if (explanation_ != nullptr && error.code != Code::kOk) *explanation_ = origin_->Explain(*this);
+  OnEnd();
   origin_->Complete(this, error);
 }
 

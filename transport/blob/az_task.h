@@ -34,19 +34,25 @@ class AzTask : public HttpExchange {
   virtual void OnAnswer() = 0;
   // No try has brought an answer, and there will be no other.
   virtual void OnGivenUp(Error error) { End(error); }
+  // Right before each try is sent.
+  virtual void BeforeSend() {}
   // Forget what a broken try has delivered.
   virtual void Rewind() {}
+  // The task is about to be destroyed.
+  virtual void OnEnd() {}
 
   bool OnHeaders() override { return true; }
   bool OnBody(std::span<const char>) override { return true; }
 
+  AzOrigin* origin() const { return origin_; }
+  // Dresses `exchange` for the request to send now.
+  void Dress(HttpExchange* exchange) const;
   // The next request of the chain.
   void SendNext();
   // Tries again if that can help and is allowed; else ends with `error`.
   void RetryOrEnd(Fault with, Error error);
   void Succeed();
   void End(Error error);  // destroys this
-  AzOrigin* origin() const { return origin_; }
   bool probing() const { return explanation_ != nullptr; }
 
  private:
@@ -60,31 +66,6 @@ class AzTask : public HttpExchange {
   std::string* explanation_ = nullptr;
 };
 
-// GET of a range, straight into the operation's buffers; HEAD for a range of no bytes.
-class AzReadTask final : public AzTask {
- public:
-  AzReadTask(AzOrigin* origin, ReadOp* op, std::string name);
-
- private:
-  AzRequest Request() const override;
-  bool OnHeaders() override;
-  bool OnBody(std::span<const char> bytes) override;
-  void OnAnswer() override;
-  void Rewind() override;
-
-  bool IsError() const { return status < 200 || status >= 300; }
-  bool IsRightVersion() const;
-  bool IsRightRange() const;
-  bool EndsBeforeRange() const;
-  void FillInfo();
-
-  ReadOp* read_;
-  std::string name_;          // in the container
-  std::uint64_t size_ = 0;    // bytes asked for
-  std::uint64_t filled_ = 0;  // bytes delivered by this try
-  std::size_t buffer_ = 0;
-  std::size_t buffer_filled_ = 0;
-};
 
 // HEAD of a blob; where there is none, a listing tells whether the name is a directory. The first
 // probe of the root asks for the account's kind of namespace as well.

@@ -11,6 +11,7 @@
 #include "transport/base/limits.h"
 #include "transport/base/log.h"
 #include "transport/base/thread.h"
+#include "transport/http/concurrency.h"
 #include "transport/http/http_transfer.h"
 
 namespace penstock::origin {
@@ -46,7 +47,8 @@ const char* HttpMethodName(HttpMethod method) {
 class HttpClient::Impl {
  public:
   Impl(const HttpLimits& limits, Clock* clock, Pacer* pacer)
-      : limits_(limits), clock_(clock), pacer_(pacer) {
+      : limits_(limits), clock_(clock), pacer_(pacer), concurrency_(limits.max_connections) {
+    concurrency_now_.store(concurrency_.limit(), std::memory_order_relaxed);
     InitLibcurlOnce();
     multi_ = curl_multi_init();
     share_ = curl_share_init();
@@ -83,9 +85,24 @@ class HttpClient::Impl {
     curl_multi_wakeup(multi_);
   }
 
+  bool Withdraw(HttpExchange* exchange) {
+    if (std::erase(waiting_, exchange) + std::erase(ending_, exchange) > 0) return true;
+    const auto at =
+        std::find_if(active_.begin(), active_.end(),
+                     [exchange](const auto& one) { return one->exchange() == exchange; });
+    if (at != active_.end()) {
+      TakeOff(at, CURLE_ABORTED_BY_CALLBACK);
+      return true;
+    }
+    const std::lock_guard lock(mutex_);
+    return std::erase(inbox_, exchange) > 0;
+  }
+
   HttpCounters Counters() const {
     return {exchanges_.load(std::memory_order_relaxed), connects_.load(std::memory_order_relaxed),
-            received_bytes_.load(std::memory_order_relaxed)};
+            received_bytes_.load(std::memory_order_relaxed),
+            throttled_.load(std::memory_order_relaxed),
+            concurrency_now_.load(std::memory_order_relaxed)};
   }
 
   RequestCounts Requests() const { return requests_.Counts(); }
@@ -99,6 +116,7 @@ class HttpClient::Impl {
       int running = 0;
       curl_multi_perform(multi_, &running);
       if (FinishDone()) continue;
+      RingAlarms();
       if (BeginPolling()) curl_multi_poll(multi_, nullptr, 0, PollMs(), nullptr);
     }
   }
@@ -123,7 +141,10 @@ class HttpClient::Impl {
     if (active_.empty() && waiting_.empty()) return kIdlePollMs;
     std::int64_t until_ms = kLongestPollMs;
     const std::int64_t now_ns = clock_->NowNs();
-    const bool may_start = active_.size() < limits_.max_connections;
+    const bool may_start = HasPlace();
+    if (next_alarm_ns_ != kNever) {
+      until_ms = std::clamp<std::int64_t>((next_alarm_ns_ - now_ns) / kNsPerMs + 1, 0, until_ms);
+    }
     for (const HttpExchange* exchange : waiting_) {
       std::int64_t next_ns = exchange->deadline_ns;
       if (may_start) next_ns = std::min(next_ns, std::max(exchange->not_before_ns, held_until_ns_));
@@ -137,14 +158,14 @@ class HttpClient::Impl {
     if (pacer_ != nullptr) return StartPaced();
     if (waiting_.empty()) return;
     const std::int64_t now_ns = clock_->NowNs();
-    for (auto at = waiting_.begin();
-         at != waiting_.end() && active_.size() < limits_.max_connections;) {
-      HttpExchange* exchange = *at;
+    // By place: whoever is told that it is over may withdraw another one.
+    for (std::size_t at = 0; at < waiting_.size() && HasPlace();) {
+      HttpExchange* exchange = waiting_[at];
       if (exchange->not_before_ns > now_ns) {
         ++at;
         continue;
       }
-      at = waiting_.erase(at);
+      waiting_.erase(waiting_.begin() + static_cast<std::ptrdiff_t>(at));
       StartOne(exchange, now_ns);
     }
   }
@@ -154,7 +175,7 @@ class HttpClient::Impl {
     const std::int64_t now_ns = clock_->NowNs();
     if (now_ns < held_until_ns_) return;
     const bool was_held = std::exchange(held_until_ns_, 0) > 0;
-    while (active_.size() < limits_.max_connections) {
+    while (HasPlace()) {
       const auto next = FirstPaced(now_ns);
       if (next == waiting_.end()) break;
       HttpExchange* exchange = *next;
@@ -188,6 +209,8 @@ class HttpClient::Impl {
     return first;
   }
 
+  bool HasPlace() const { return active_.size() < concurrency_.limit(); }
+
   void StartOne(HttpExchange* exchange, std::int64_t now_ns) {
     if (exchange->deadline_ns <= now_ns) {
       EndWithout(exchange, Fault::kDeadline, "the deadline passed before the request was sent");
@@ -208,7 +231,27 @@ class HttpClient::Impl {
       EndWithout(exchange, Fault::kOther, "the request could not be made (out of memory?)");
       return;
     }
+    const std::int64_t alarm_ns = transfer->alarm_ns();
+    if (alarm_ns != 0) next_alarm_ns_ = std::min(next_alarm_ns_, alarm_ns);
     active_.push_back(std::move(transfer));
+  }
+
+  void RingAlarms() {
+    if (next_alarm_ns_ == kNever) return;
+    const std::int64_t now_ns = clock_->NowNs();
+    if (now_ns < next_alarm_ns_) return;
+    next_alarm_ns_ = kNever;
+    std::vector<HttpExchange*> late;
+    for (const auto& transfer : active_) {
+      if (transfer->alarm_ns() == 0) continue;
+      if (transfer->alarm_ns() <= now_ns) {
+        transfer->SilenceAlarm();
+        late.push_back(transfer->exchange());
+      } else {
+        next_alarm_ns_ = std::min(next_alarm_ns_, transfer->alarm_ns());
+      }
+    }
+    for (HttpExchange* exchange : late) exchange->OnAlarm();
   }
 
   // True if an exchange ended: its successor may be in the inbox.
@@ -227,17 +270,30 @@ class HttpClient::Impl {
     const auto at = std::find_if(active_.begin(), active_.end(),
                                  [handle](const auto& one) { return one->handle() == handle; });
     if (at == active_.end()) return;
+    TakeOff(at, result)->OnOver();
+  }
+
+  // Off the wire: gives the connection back to the pool (or closes it, if the answer is not whole).
+  HttpExchange* TakeOff(std::vector<std::unique_ptr<HttpTransfer>>::iterator at, CURLcode result) {
     std::unique_ptr<HttpTransfer> transfer = std::move(*at);
     active_.erase(at);
-    // Gives the connection back to the pool before OnOver() may want one.
-    curl_multi_remove_handle(multi_, handle);
+    curl_multi_remove_handle(multi_, transfer->handle());
     const std::int64_t now_ns = clock_->NowNs();
     HttpExchange* exchange = transfer->End(result, now_ns);
     connects_.fetch_add(transfer->connects(), std::memory_order_relaxed);
     received_bytes_.fetch_add(exchange->received_bytes, std::memory_order_relaxed);
     NoteEnd(*exchange, now_ns);
+    const bool throttled = exchange->status == 429 || exchange->status == 503;
+    if (throttled) throttled_.fetch_add(1, std::memory_order_relaxed);
+    const bool answered = exchange->status != 0 && exchange->fault == Fault::kNone;
+    if (throttled || answered) {
+      concurrency_.NoteEnd({transfer->began_ns(), exchange->received_bytes, throttled,
+                            !waiting_.empty()},
+                           now_ns);
+      concurrency_now_.store(concurrency_.limit(), std::memory_order_relaxed);
+    }
     idle_.push_back(std::move(transfer));
-    exchange->OnOver();
+    return exchange;
   }
 
   void NoteEnd(const HttpExchange& exchange, std::int64_t now_ns) {
@@ -272,13 +328,16 @@ class HttpClient::Impl {
 
   template <typename Predicate>
   void EndWaitingIf(Predicate predicate, Fault fault, const char* sentence) {
-    std::vector<HttpExchange*> ended;
     std::erase_if(waiting_, [&](HttpExchange* exchange) {
       if (!predicate(*exchange)) return false;
-      ended.push_back(exchange);
+      ending_.push_back(exchange);
       return true;
     });
-    for (HttpExchange* exchange : ended) EndWithout(exchange, fault, sentence);
+    while (!ending_.empty()) {  // whoever is told may withdraw another one
+      HttpExchange* exchange = ending_.front();
+      ending_.pop_front();
+      EndWithout(exchange, fault, sentence);
+    }
   }
 
   // Ends an exchange that is not on the wire.
@@ -288,6 +347,8 @@ class HttpClient::Impl {
     exchange->fault_sentence = sentence;
     exchange->OnOver();
   }
+
+  static constexpr std::int64_t kNever = INT64_MAX;
 
   const HttpLimits limits_;
   Clock* const clock_;
@@ -303,15 +364,20 @@ class HttpClient::Impl {
 
   // The thread's own.
   std::deque<HttpExchange*> waiting_;
+  std::deque<HttpExchange*> ending_;  // will be told that they are over
   std::vector<std::unique_ptr<HttpTransfer>> active_;
   std::vector<std::unique_ptr<HttpTransfer>> idle_;
   std::int64_t next_expiry_check_ns_ = 0;
   std::int64_t held_until_ns_ = 0;  // by the pacer
+  std::int64_t next_alarm_ns_ = kNever;
+  ConcurrencyLimit concurrency_;
 
   std::atomic<std::uint64_t> exchanges_{0};
   std::atomic<std::uint64_t> connects_{0};
   std::atomic<std::uint64_t> received_bytes_{0};
   RequestCounters requests_;
+  std::atomic<std::uint64_t> throttled_{0};
+  std::atomic<std::uint32_t> concurrency_now_{0};
   std::thread thread_;
 };
 
@@ -321,6 +387,7 @@ HttpClient::~HttpClient() = default;
 
 void HttpClient::Submit(HttpExchange* exchange) { impl_->Submit(exchange); }
 void HttpClient::NoteCancelled() { impl_->NoteCancelled(); }
+bool HttpClient::Withdraw(HttpExchange* exchange) { return impl_->Withdraw(exchange); }
 HttpCounters HttpClient::Counters() const { return impl_->Counters(); }
 RequestCounts HttpClient::Requests() const { return impl_->Requests(); }
 

@@ -1,15 +1,16 @@
-// An HTTP/1.1 client: many exchanges at once on one thread of its own, over libcurl's multi
-// interface, with kept-alive connections.
+// An HTTP client: many exchanges at once on one thread of its own, over libcurl's multi interface,
+// with kept-alive connections.
 //
 // An exchange belongs to the caller and stays alive until OnOver() has been called; its callbacks
-// run on the client's thread, must not block, and may submit other exchanges or this one again. At
-// most max_connections are on the wire, the others wait their turn.
+// run on the client's thread, must not block, and may submit other exchanges or this one again. As
+// many are on the wire as the server's throughput and its throttling say (concurrency.h), at most
+// max_connections; the others wait their turn.
 //
 // Deadlines: an exchange is over at its deadline at the latest. A single try takes at most
 // request_timeout_ms. Redirects are not followed; certificates are always verified.
 //
-// Thread safety: Submit(), NoteCancelled() and the counters from any thread. REQUIRES at
-// destruction: nothing is in flight.
+// Thread safety: Submit(), NoteCancelled() and the counters from any thread; Withdraw() on the
+// client's. REQUIRES at destruction: nothing is in flight.
 #pragma once
 
 #include <atomic>
@@ -52,6 +53,8 @@ class HttpExchange {
 
   std::int64_t not_before_ns = 0;  // when it may go onto the wire
   std::int64_t deadline_ns = 0;
+  // After so long on the wire OnAlarm() is called, once; 0: never. Taken when it is sent.
+  std::int64_t alarm_after_ns = 0;
 
   // From any thread, followed by HttpClient::NoteCancelled().
   std::atomic<bool> cancelled{false};
@@ -62,6 +65,7 @@ class HttpExchange {
   std::uint64_t received_bytes = 0;  // of the body
   Fault fault = Fault::kNone;
   const char* fault_sentence = "";  // static: what went wrong, for a person
+  std::int64_t wire_ns = 0;         // how long it was on the wire
 
   // The client's.
   std::int64_t held_since_ns = 0;  // for a limit; 0: it is not
@@ -73,6 +77,8 @@ class HttpExchange {
   virtual bool OnHeaders() = 0;
   // The next bytes of the body. False: they are more than was to come (Fault::kTruncated).
   virtual bool OnBody(std::span<const char> bytes) = 0;
+  // It takes longer than alarm_after_ns. May submit others.
+  virtual void OnAlarm() {}
   // It is over. May destroy the exchange.
   virtual void OnOver() = 0;
 };
@@ -83,12 +89,15 @@ struct HttpLimits {
   std::int64_t request_timeout_ms = 30'000;
   std::int64_t stall_timeout_ms = 15'000;  // no byte for so long ends a try
   std::string ca_file;
+  bool http2 = false;  // where a server offers it over TLS
 };
 
 struct HttpCounters {
   std::uint64_t exchanges = 0;       // put onto the wire
   std::uint64_t connects = 0;        // connections opened
   std::uint64_t received_bytes = 0;  // of bodies
+  std::uint64_t throttled = 0;       // answers 429 and 503
+  std::uint32_t concurrency = 0;     // now: how many may be on the wire at once
 };
 
 class HttpClient {
@@ -103,6 +112,9 @@ class HttpClient {
   void Submit(HttpExchange* exchange);
   // Some exchange's `cancelled` has been set.
   void NoteCancelled();
+  // Ends an exchange without OnOver(): from here on the client does not touch it or its buffers.
+  // False if it is not the client's. From OnOver() of another one.
+  bool Withdraw(HttpExchange* exchange);
   HttpCounters Counters() const;
   RequestCounts Requests() const;
 

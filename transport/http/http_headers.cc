@@ -97,6 +97,14 @@ constexpr std::array kKnownFields = {
                [](std::string_view value, ResponseHeaders* headers) {
                  headers->continuation = value;
                }},
+    KnownField{"content-md5",
+               [](std::string_view value, ResponseHeaders* headers) {
+                 headers->content_md5 = Token(value);
+               }},
+    KnownField{"x-ms-content-crc64",
+               [](std::string_view value, ResponseHeaders* headers) {
+                 headers->content_crc64 = Token(value);
+               }},
 };
 
 }  // namespace
@@ -113,6 +121,8 @@ void ResponseHeaders::Clear() {
   error_code.clear();
   request_id.clear();
   continuation.clear();
+  content_md5.clear();
+  content_crc64.clear();
   total_bytes = 0;
 }
 

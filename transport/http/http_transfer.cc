@@ -64,7 +64,9 @@ bool HttpTransfer::SetUpOnce(const HttpLimits& limits, CURLSH* share) {
     ok = ok && curl_easy_setopt(handle_, option, value) == CURLE_OK;
   };
   set(CURLOPT_NOSIGNAL, 1L);
-  set(CURLOPT_HTTP_VERSION, static_cast<long>(CURL_HTTP_VERSION_1_1));
+  set(CURLOPT_HTTP_VERSION, static_cast<long>(limits.http2 ? CURL_HTTP_VERSION_2TLS
+                                                           : CURL_HTTP_VERSION_1_1));
+  if (limits.http2) set(CURLOPT_PIPEWAIT, 1L);  // rather a stream more than a connection more
   set(CURLOPT_PROTOCOLS_STR, "http,https");
   set(CURLOPT_FOLLOWLOCATION, 0L);
   set(CURLOPT_PATH_AS_IS, 1L);
@@ -99,6 +101,8 @@ bool HttpTransfer::Begin(HttpExchange* exchange, const HttpLimits& limits, std::
   exchange->fault_sentence = "";
   headers_noted_ = false;
   sent_bytes_ = 0;
+  began_ns_ = now_ns;
+  alarm_ns_ = exchange->alarm_after_ns > 0 ? now_ns + exchange->alarm_after_ns : 0;
   connects_ = 0;
   given_up_ = Fault::kNone;
   if (exchange->url.size() > limits::kMaxRequestBytes) return false;
@@ -161,6 +165,7 @@ HttpExchange* HttpTransfer::End(CURLcode result, std::int64_t now_ns) {
     exchange_->fault = late ? Fault::kDeadline : meaning.fault;
     exchange_->fault_sentence = meaning.sentence;
   }
+  exchange_->wire_ns = now_ns - began_ns_;
   HttpExchange* exchange = exchange_;
   exchange_ = nullptr;
   return exchange;

@@ -29,6 +29,9 @@ class HttpTransfer {
   CURL* handle() const { return handle_; }
   HttpExchange* exchange() const { return exchange_; }
   std::uint64_t connects() const { return connects_; }  // opened for the last exchange
+  std::int64_t began_ns() const { return began_ns_; }
+  std::int64_t alarm_ns() const { return alarm_ns_; }  // 0: none
+  void SilenceAlarm() { alarm_ns_ = 0; }
 
  private:
   explicit HttpTransfer(CURL* handle) : handle_(handle) {}
@@ -45,6 +48,8 @@ class HttpTransfer {
   HttpExchange* exchange_ = nullptr;
   std::vector<curl_slist> header_list_;  // points into the exchange's strings: nothing is copied
   std::size_t sent_bytes_ = 0;
+  std::int64_t began_ns_ = 0;
+  std::int64_t alarm_ns_ = 0;
   std::uint64_t connects_ = 0;
   bool headers_noted_ = false;
   Fault given_up_ = Fault::kNone;  // by a callback of ours

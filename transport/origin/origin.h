@@ -108,6 +108,10 @@ struct OriginStats {
   std::uint64_t retries = 0;
   std::uint64_t connects =
       0;  // connections opened: few against many requests if they are kept alive
+  std::uint64_t hedges = 0;       // second requests beside slow ones
+  std::uint64_t hedges_won = 0;   // that were there first
+  std::uint64_t throttled = 0;    // answers 429 and 503
+  std::uint32_t concurrency = 0;  // now: requests on the wire at once, as measured; 0: no limit
 };
 
 class Origin {
@@ -123,6 +127,8 @@ class Origin {
   virtual OriginStats Stats() const = 0;
   // The requests behind them, where the origin is a service.
   virtual RequestCounts Requests() const { return {}; }
+  // How many requests at once serve best now, as measured; 0 where that is unknown.
+  virtual std::uint32_t Concurrency() const { return 0; }
   virtual void StartProbe(ProbeOp* op) = 0;
   // The same for those who have nothing else to do: blocks up to timeout_ms.
   Result<void> Probe(std::int64_t timeout_ms, std::string* explanation);
@@ -142,8 +148,10 @@ struct OriginConfig {
   std::int64_t connect_timeout_ms = 10'000;
   std::uint32_t max_connections = 32;
   std::uint32_t max_tries = 5;
-  std::string ca_file;     // optional own CA bundle
-  Pacer* pacer = nullptr;  // optional limits for requests to a service; outlives the origin
+  std::string ca_file;               // optional own CA bundle
+  Pacer* pacer = nullptr;            // optional limits for requests to a service; outlives the origin
+  std::string verify = "auto";       // checksums of bodies: auto (those sent), md5, crc64, off
+  std::string http_version = "1.1";  // "2": HTTP/2 where the server offers it over TLS
 };
 
 // Chooses the implementation by the URL's scheme. Reads credentials from the environment (names in

@@ -22,6 +22,7 @@ class SnapshotOrigin final : public origin::Origin {
   void List(origin::ListOp* op) override;
   void Cancel(origin::Op* op) override { real_->Cancel(op); }
   origin::OriginStats Stats() const override { return real_->Stats(); }
+  std::uint32_t Concurrency() const override { return real_->Concurrency(); }
   void StartProbe(origin::ProbeOp* op) override { real_->StartProbe(op); }
   origin::RequestCounts Requests() const override { return real_->Requests(); }
   std::string Risk() const override { return real_->Risk(); }
