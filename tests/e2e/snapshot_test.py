@@ -67,6 +67,7 @@ class SnapshotTest(unittest.TestCase):
     def test_a_walk_asks_for_nothing(self):
         with self.snapshot_job() as job:
             job.start()
+            self.check(job.penstock("status"))       # waits for the question that is asked at start
             before = self.origin.server_requests()
             for _ in range(2):
                 lines = self.check(job.run(["python3", "-c", WALK, COVERED])).splitlines()
