@@ -207,16 +207,20 @@ def requests(place):
         lists = sum("comp=list" in line for line in lines)
         return len(lines) - lists, lists
 
+    def listing(job):
+        done = job.run(["ls", "-lR", "/data/cold/files"])
+        if done.returncode != 0:
+            raise RuntimeError(done.stderr.decode())
+
     with place.cold_job() as job:
         job.start()
         marks = [len(place.server.access_log())]
-        for _ in range(2):
+        for _ in range(2):  # as programs do: look what there is, then read it
+            listing(job)
             place.read(job, "files", place.files, 1, "verify")
             marks.append(len(place.server.access_log()))
         for _ in range(20):
-            done = job.run(["ls", "-lR", "/data/cold/files"])
-            if done.returncode != 0:
-                raise RuntimeError(done.stderr.decode())
+            listing(job)
         log = place.server.access_log()
     first, second, listings = (count(log[:end], begin) for begin, end in
                                zip(marks, [*marks[1:], len(log)]))

@@ -98,7 +98,9 @@ AzRequest AzReadTask::Request() const {
 }
 
 void AzReadTask::BeforeSend() {
-  alarm_after_ns = wanted_.size == 0 ? 0 : origin()->HedgeDelayNs(wanted_.size);
+  // Only where somebody waits: a guess that comes late costs nothing.
+  const bool hedged = wanted_.size > 0 && !read_->prefetch;
+  alarm_after_ns = hedged ? origin()->HedgeDelayNs(wanted_.size) : 0;
 }
 
 bool AzReadTask::OnHeaders() {

@@ -32,7 +32,7 @@ std::optional<std::int64_t> Hedging::DelayNs(std::uint64_t bytes) {
     const auto begin = sorted.begin();
     std::sort(begin, begin + static_cast<std::ptrdiff_t>(count));
     const auto slow = static_cast<std::size_t>(kQuantile * static_cast<double>(count));
-    size.delay_ns = std::max({sorted[std::min(slow, count - 1)], 2 * sorted[count / 2],
+    size.delay_ns = std::max({sorted[std::min(slow, count - 1)], 3 * sorted[count / 2],
                               kLeastDelayNs});
   }
   return size.delay_ns;

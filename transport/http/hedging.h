@@ -2,7 +2,7 @@
 // an origin's answers take many times the median, and a second request ends most of them early.
 //
 // The delay follows from what was measured: kQuantile of the recent latencies of requests of the
-// same size, never less than twice their median. The budget is a share of all requests: each one
+// same size, never less than three times their median nor than kLeastDelayNs. The budget is a share of all requests: each one
 // that ends earns kShare of a hedge, at most kMostTokens are saved up, and a throttled answer stops
 // hedging for kQuietNs.
 //
@@ -25,7 +25,7 @@ class Hedging {
   static constexpr double kMostTokens = 16;
   static constexpr std::size_t kSamples = 128;  // of each size
   static constexpr std::size_t kFewestSamples = 32;
-  static constexpr std::int64_t kLeastDelayNs = 5 * kNsPerMs;
+  static constexpr std::int64_t kLeastDelayNs = 50 * kNsPerMs;  // below, nobody notices
   static constexpr std::int64_t kQuietNs = 10 * kNsPerSecond;
 
   // A first request for `bytes` was answered after `latency_ns` on the wire.
