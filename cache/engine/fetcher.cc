@@ -258,15 +258,14 @@ bool Fetcher::PumpQueue(Queue* queue, std::uint64_t max_bytes) {
   return true;
 }
 
-// Prefetches only keep the origin busy, and a few ready to follow: what is demanded meanwhile does not
-// stand in line behind them.
+// Prefetches keep the origin busy, and as many ready to follow: it lets what is demanded overtake those.
 bool Fetcher::HasPlace(const Flight& flight, std::uint64_t max_bytes) const {
   if (running_ > 0 && running_bytes_ + flight.bytes > max_bytes) return false;
   if (running_ >= options_.inflight_reads) return false;
   if (!flight.prefetch) return true;
   const std::uint32_t mount = flight.file->info.key.mount;
   const std::uint32_t measured = (*mounts_)[mount].origin->Concurrency();
-  const std::uint32_t places = measured == 0 ? kUnmeasuredPrefetches : measured + measured / 4 + 1;
+  const std::uint32_t places = measured == 0 ? kUnmeasuredPrefetches : 2 * measured;
   return running_of_[mount] < places;
 }
 

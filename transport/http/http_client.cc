@@ -153,30 +153,26 @@ class HttpClient::Impl {
     return static_cast<int>(until_ms);
   }
 
-  // First come, first served among those whose time has come.
+  // Those whose time has come: first the ones for which somebody waits, each kind in its order.
   void StartDue() {
     if (pacer_ != nullptr) return StartPaced();
-    if (waiting_.empty()) return;
     const std::int64_t now_ns = clock_->NowNs();
-    // By place: whoever is told that it is over may withdraw another one.
-    for (std::size_t at = 0; at < waiting_.size() && HasPlace();) {
-      HttpExchange* exchange = waiting_[at];
-      if (exchange->not_before_ns > now_ns) {
-        ++at;
-        continue;
-      }
-      waiting_.erase(waiting_.begin() + static_cast<std::ptrdiff_t>(at));
+    while (HasPlace()) {
+      const auto next = FirstDue(now_ns);
+      if (next == waiting_.end()) return;
+      HttpExchange* exchange = *next;
+      waiting_.erase(next);
       StartOne(exchange, now_ns);
     }
   }
 
-  // The same as far as the limits allow, those before the others for which somebody waits.
+  // The same as far as the limits allow.
   void StartPaced() {
     const std::int64_t now_ns = clock_->NowNs();
     if (now_ns < held_until_ns_) return;
     const bool was_held = std::exchange(held_until_ns_, 0) > 0;
     while (HasPlace()) {
-      const auto next = FirstPaced(now_ns);
+      const auto next = FirstDue(now_ns);
       if (next == waiting_.end()) break;
       HttpExchange* exchange = *next;
       const std::int64_t wait_ns =
@@ -199,7 +195,7 @@ class HttpClient::Impl {
            (exchange.held_since_ns > 0 && now_ns - exchange.held_since_ns >= kPrefetchPatienceNs);
   }
 
-  std::deque<HttpExchange*>::iterator FirstPaced(std::int64_t now_ns) {
+  std::deque<HttpExchange*>::iterator FirstDue(std::int64_t now_ns) {
     auto first = waiting_.end();
     for (auto at = waiting_.begin(); at != waiting_.end(); ++at) {
       if ((*at)->not_before_ns > now_ns) continue;

@@ -182,6 +182,21 @@ TEST_F(HedgeTest, NoneWhileTheUsualLatencyIsUnknown) {
   EXPECT_EQ(origin_->Stats().hedges, 0u);
 }
 
+TEST_F(HedgeTest, AGuessGetsNone) {
+  Start([] { return ScriptedReply{"", Then::kHang}; },
+        [] { return ScriptedReply{Answer(), Then::kKeep}; });
+  std::string bytes(kSize, '\0');
+  ReadOp op;
+  op.name = "f";
+  op.version = "v1";
+  op.prefetch = true;
+  op.deadline_ns = InMs(500);
+  op.buffers.push_back(std::as_writable_bytes(std::span(bytes)));
+  RunOp(&op, [&](ReadOp* started) { origin_->Read(started); });
+  EXPECT_EQ(op.error.code, Code::kDeadline);
+  EXPECT_EQ(origin_->Stats().hedges, 0u);
+}
+
 TEST_F(HedgeTest, CancelEndsBoth) {
   Start([] { return ScriptedReply{"", Then::kHang}; },
         [] { return ScriptedReply{Answer().substr(0, 9'000), Then::kHang}; });
