@@ -233,12 +233,12 @@ void WarmJob::TakePages(const Step& step) {
       if (entry_at + sizeof entry > at + page.bytes) return Problem(step.walk, EIO);
       memcpy(&entry, &all[entry_at], sizeof entry);
       const std::size_t name_at = entry_at + offsetof(pst_listing_entry, name);
-      if (entry.record_bytes < sizeof entry || entry_at + entry.record_bytes > at + page.bytes ||
-          name_at + entry.name_len > entry_at + entry.record_bytes)
+      if (entry.record_bytes < sizeof entry || entry_at + entry.record_bytes > at + page.bytes)
         return Problem(step.walk, EIO);
+      const char* name = reinterpret_cast<const char*>(&all[name_at]);
       Child(step.walk,
-            std::string_view(reinterpret_cast<const char*>(&all[name_at]), entry.name_len),
-            entry.kind == PST_KIND_DIRECTORY);
+            std::string_view(name, strnlen(name, entry_at + entry.record_bytes - name_at)),
+            entry.type == PST_LISTING_DIRECTORY);
       entry_at += entry.record_bytes;
     }
     at += page.bytes;

@@ -20,8 +20,7 @@ constexpr std::size_t kParallelSort = 20'000;
 #endif
 
 std::string_view NameOf(const std::byte* entry) {
-  const auto* head = reinterpret_cast<const pst_listing_entry*>(entry);
-  return {reinterpret_cast<const char*>(entry) + kNameAt, head->name_len};
+  return reinterpret_cast<const char*>(entry) + kNameAt;
 }
 
 }  // namespace
@@ -38,7 +37,9 @@ const pst_listing_entry* Listing::Entry(std::uint64_t index) const {
 
 std::optional<Listing::Child> Listing::At(std::uint64_t index) const {
   if (index >= entry_at_.size()) return std::nullopt;
-  return Child{NameOf(bytes_.data() + entry_at_[index]), Entry(index)->kind};
+  const bool folder = Entry(index)->type == PST_LISTING_DIRECTORY;
+  return Child{NameOf(bytes_.data() + entry_at_[index]),
+               folder ? PST_KIND_DIRECTORY : PST_KIND_FILE};
 }
 
 std::int64_t Listing::IndexOf(std::string_view name, std::int64_t near) const {
@@ -68,15 +69,14 @@ void Listing::SetId(std::uint64_t id) {
 }
 
 void ListingBuilder::Add(std::string_view name, std::uint64_t ino, std::uint8_t kind) {
-  if (name.empty() || name.size() > 255 || Full()) return;
+  if (name.empty() || name.size() > 255 || name.contains('\0') || Full()) return;
   const std::size_t bytes = PST_LISTING_ENTRY_BYTES(name.size());
   const std::size_t at = entries_.size();
   entries_.resize(at + bytes);  // zeroed: the NUL and the padding
   auto* entry = reinterpret_cast<pst_listing_entry*>(entries_.data() + at);
   entry->ino = ino;
   entry->record_bytes = static_cast<std::uint16_t>(bytes);
-  entry->name_len = static_cast<std::uint16_t>(name.size());
-  entry->kind = kind;
+  entry->type = kind == PST_KIND_DIRECTORY ? PST_LISTING_DIRECTORY : PST_LISTING_FILE;
   std::memcpy(entries_.data() + at + kNameAt, name.data(), name.size());
   offsets_.push_back(static_cast<std::uint32_t>(at));
 }
@@ -121,6 +121,8 @@ Listing ListingBuilder::Finish(std::uint64_t id) {
     }
     listing.entry_at_.push_back(static_cast<std::uint32_t>(listing.bytes_.size()));
     listing.bytes_.insert(listing.bytes_.end(), entry, entry + bytes);
+    reinterpret_cast<pst_listing_entry*>(listing.bytes_.data() + listing.entry_at_.back())->next =
+        static_cast<std::int64_t>(listing.entry_at_.size()) + 2;
     ++page()->count;
   }
   close_page();

@@ -52,7 +52,7 @@ class ListingBuilder {
  public:
   static constexpr std::size_t kMaxBytes = 256u << 20;  // some 3 million names
 
-  // Names that are empty or longer than 255 bytes are left out.
+  // Names that are empty, longer than 255 bytes or hold a NUL are left out.
   void Add(std::string_view name, std::uint64_t ino, std::uint8_t kind);
   bool Full() const { return entries_.size() > kMaxBytes; }
   // Sorts (in parallel when it is large), drops repeated names, and cuts pages. The builder is empty then.

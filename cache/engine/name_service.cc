@@ -489,9 +489,9 @@ void NameService::EachPublished(std::uint32_t mount, pst_key128 id, EachEntry ea
     std::size_t at = sizeof page;
     for (std::uint32_t i = 0; i < page.count; ++i) {
       const auto* entry = reinterpret_cast<const pst_listing_entry*>(bytes.data() + at);
-      each(std::string_view(reinterpret_cast<const char*>(bytes.data() + at + offsetof(pst_listing_entry, name)),
-                            entry->name_len),
-           entry->kind);
+      each(std::string_view(
+               reinterpret_cast<const char*>(bytes.data() + at + offsetof(pst_listing_entry, name))),
+           entry->type == PST_LISTING_DIRECTORY ? PST_KIND_DIRECTORY : PST_KIND_FILE);
       at += entry->record_bytes;
     }
   }

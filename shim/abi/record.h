@@ -52,13 +52,20 @@ struct pst_listing_page {
 };
 PST_CHECK_SIZE(struct pst_listing_page, 64);
 
+/* An entry; the first one lies behind the header, each next one behind the last. As Linux's struct
+ * linux_dirent64, so that readdir hands entries out where they lie in its copy of a page. A reader
+ * takes an entry of its copy only if record_bytes is a multiple of 8 from sizeof(pst_listing_entry)
+ * to PST_LISTING_ENTRY_BYTES(255), the record ends inside the page and its last byte is 0, so that
+ * the name has an end; else the page is not sound. */
 struct pst_listing_entry {
   uint64_t ino;
+  int64_t next;          /* what telldir says behind it: 3 + its number in the whole listing */
   uint16_t record_bytes; /* of this entry with its name and padding, a multiple of 8 */
-  uint16_t name_len;     /* 1..255 */
-  uint8_t kind;
-  char name[3];          /* name_len bytes and a NUL, going on past the struct */
+  uint8_t type;          /* PST_LISTING_FILE or PST_LISTING_DIRECTORY */
+  char name[5];          /* 1 to 255 bytes, then zeros to the record's end, past the struct */
 };
-PST_CHECK_SIZE(struct pst_listing_entry, 16);
-PST_CHECK_OFFSET(struct pst_listing_entry, name, 13);
-#define PST_LISTING_ENTRY_BYTES(name_len) ((13u + (name_len) + 1u + 7u) & ~7u)
+PST_CHECK_SIZE(struct pst_listing_entry, 24);
+PST_CHECK_OFFSET(struct pst_listing_entry, name, 19);
+#define PST_LISTING_ENTRY_BYTES(name_len) ((19u + (name_len) + 1u + 7u) & ~7u)
+#define PST_LISTING_DIRECTORY 4u /* libc's DT_DIR */
+#define PST_LISTING_FILE 8u      /* and DT_REG */

@@ -175,7 +175,7 @@ PST_COLD ssize_t EntriesOf(int fd, char* buffer, size_t bytes) {
       break;
     }
     done += n;
-    position = PstStreamTell(stream);
+    position = entry->d_off;
   }
   PstStreamDetach(stream);
   if (err != 0 && done == 0) return PstFail(err);
@@ -209,8 +209,9 @@ PST_EXPORT DIR* fdopendir(int fd) {
 
 PST_EXPORT struct dirent* readdir(DIR* dir) {
   Stream* stream = PstStreamOf(dir);
-  if (PST_LIKELY(stream != nullptr)) {
+  if (PST_LIKELY(stream != nullptr && PstStreamEnter(stream))) {
     struct dirent64* entry = PstStreamFromPage(stream);
+    PstStreamLeave(stream);
     if (PST_LIKELY(entry != nullptr)) return reinterpret_cast<struct dirent*>(entry);
   }
   return NextRarely(dir, stream);
@@ -220,12 +221,9 @@ PST_EXPORT int readdir_r(DIR* dir, struct dirent* entry, struct dirent** result)
   Stream* stream = PstStreamOf(dir);
   if (stream == nullptr) return real.readdir_r(dir, entry, result);
   int err = 0;
-  auto* next = reinterpret_cast<struct dirent*>(PstStreamNext(stream, &err));
-  *result = nullptr;
-  if (next == nullptr) return err;
-  CopyEntry(entry, next);
-  *result = entry;
-  return 0;
+  bool given = PstStreamNextInto(stream, reinterpret_cast<struct dirent64*>(entry), &err);
+  *result = given ? entry : nullptr;
+  return err;
 }
 
 PST_EXPORT void rewinddir(DIR* dir) {
@@ -242,7 +240,9 @@ PST_EXPORT void seekdir(DIR* dir, long where) {
 
 PST_EXPORT long telldir(DIR* dir) {
   Stream* stream = PstStreamOf(dir);
-  return stream == nullptr ? real.telldir(dir) : PstStreamTell(stream);
+  if (stream == nullptr) return real.telldir(dir);
+  long position = PstStreamTell(stream);
+  return position >= 0 ? position : PstFail((int)-position);
 }
 
 PST_EXPORT int dirfd(DIR* dir) {

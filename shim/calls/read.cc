@@ -37,7 +37,7 @@ PST_INLINE bool Replaced(int fd, const FdEntry& entry, ssize_t result) {
   return PST_UNLIKELY(result == -EBADF) && PstFdChanged(fd, entry);
 }
 
-__attribute__((noinline)) ssize_t ReadCovered(int fd, void* buffer, size_t count) {
+__attribute__((noinline)) ssize_t ReadLong(int fd, void* buffer, size_t count) {
   FdEntry entry;
   bool native;
   int err = Readable(fd, &entry, &native);
@@ -48,6 +48,37 @@ __attribute__((noinline)) ssize_t ReadCovered(int fd, void* buffer, size_t count
     if (PST_LIKELY(!native)) return PST_LIKELY(got >= 0) ? got : Failed(got);
   }
   return native ? real.read(fd, buffer, count) : PstFail(err);
+}
+
+// The rest of a read whose bytes were claimed and are not all at one known place.
+__attribute__((noinline)) ssize_t ReadClaimed(int fd, const FdFile& file, void* buffer,
+                                              size_t count, size_t claimed, uint64_t offset) {
+  FdEntry entry;
+  if (PST_UNLIKELY(!PstFdHot(fd, &entry) || entry.slot != file.slot ||
+                   entry.generation != file.generation)) {
+    PstUnclaim(file.slot, file.generation, offset, claimed, 0);
+    return ReadLong(fd, buffer, count);
+  }
+  ssize_t got = PstReadAt(fd, entry, buffer, claimed, offset);
+  if (PST_UNLIKELY(got < (ssize_t)claimed))
+    PstUnclaim(file.slot, file.generation, offset, claimed, got);
+  if (Replaced(fd, entry, got)) return read(fd, buffer, count);
+  return PST_LIKELY(got >= 0) ? got : Failed(got);
+}
+
+// A read that hits in one piece, else the long way.
+__attribute__((noinline)) ssize_t ReadCovered(int fd, void* buffer, size_t count) {
+  FdFile file;
+  uint64_t offset;
+  if (PST_LIKELY(PstFdFileNow(fd, &file) && count - 1 < kMaxTotal)) {
+    const int64_t claimed = PstClaimNow(file, count, &offset);
+    if (PST_LIKELY(claimed > 0)) {
+      if (PST_LIKELY(PstReadHit(fd, file, buffer, (uint64_t)claimed, offset))) return claimed;
+      return ReadClaimed(fd, file, buffer, count, (size_t)claimed, offset);
+    }
+    if (claimed == 0) return 0;
+  }
+  return ReadLong(fd, buffer, count);
 }
 
 PST_COLD ssize_t PreadLong(int fd, void* buffer, size_t count, off_t offset) {

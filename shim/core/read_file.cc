@@ -214,11 +214,11 @@ ssize_t PstClaim(int fd, const FdEntry& entry, size_t count, uint64_t* offset, b
   return PST_LIKELY(claimed >= 0) ? claimed : Unclaimable(fd, entry, native);
 }
 
-void PstUnclaim(const FdEntry& entry, uint64_t offset, size_t claimed, ssize_t got) {
-  pst_slot* slot = PstSlotOf(PstView(), entry.slot);
-  if (slot == nullptr) return;
+void PstUnclaim(uint32_t slot, uint32_t generation, uint64_t offset, size_t claimed, ssize_t got) {
+  pst_slot* at = PstSlotOf(PstView(), slot);
+  if (at == nullptr) return;
   uint64_t read = got > 0 ? (uint64_t)got : 0;
-  pst_slot_unclaim(slot, entry.generation, offset + claimed, offset + read);
+  pst_slot_unclaim(at, generation, offset + claimed, offset + read);
 }
 
 ssize_t PstRead(int fd, const FdEntry& entry, void* to, size_t count, bool* native) {
@@ -226,7 +226,8 @@ ssize_t PstRead(int fd, const FdEntry& entry, void* to, size_t count, bool* nati
   ssize_t claimed = PstClaim(fd, entry, count, &offset, native);
   if (PST_UNLIKELY(claimed <= 0)) return claimed;
   ssize_t got = PstReadAt(fd, entry, to, (size_t)claimed, offset);
-  if (PST_UNLIKELY(got < claimed)) PstUnclaim(entry, offset, (size_t)claimed, got);
+  if (PST_UNLIKELY(got < claimed))
+    PstUnclaim(entry.slot, entry.generation, offset, (size_t)claimed, got);
   return got;
 }
 

@@ -12,6 +12,7 @@
 #include "shim/core/client.h"
 #include "shim/core/fd_table.h"
 #include "shim/core/run_cache.h"
+#include "shim/core/slots.h"
 #include "shim/core/view.h"
 
 namespace penstock {
@@ -42,6 +43,16 @@ PST_INLINE bool PstInSequence(int fd, uint32_t range) {
 PST_INLINE void PstNoteRun(int fd, uint64_t offset, uint64_t count) {
   const uint64_t last = (offset + count - 1) >> PST_RANGE_SHIFT;
   if (last << PST_RANGE_SHIFT >= offset) (void)PstInSequence(fd, (uint32_t)last);
+}
+
+// Claims at most `count` bytes at the shared offset: how many (0 at the end) and *offset, or -1 if
+// the slot is not the file's any more.
+PST_INLINE int64_t PstClaimNow(const FdFile& file, uint64_t count, uint64_t* offset) {
+  const View* view = PstView();
+  pst_slot* slot = PST_LIKELY(view != nullptr) ? PstSlotOf(view, file.slot) : nullptr;
+  return PST_LIKELY(slot != nullptr)
+             ? pst_slot_claim(slot, file.generation, file.size, count, offset)
+             : -1;
 }
 
 // `count` bytes at `offset`, not beyond the file's end: true if all of them were at a place that

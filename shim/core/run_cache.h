@@ -54,40 +54,51 @@ PST_INLINE RunLine* RunSet(const File& entry, uint64_t group) {
   return g_run_lines[(mixed ^ mixed >> 29) % kRunSets];
 }
 
+// Does a line hold range `bit` of `group`? What the line says is taken out: sound if *seq did not
+// move meanwhile.
+template <class File>
+PST_INLINE bool RunHolds(const RunLine& line, const File& entry, uint64_t group, unsigned bit,
+                         uint32_t* seq, uint32_t* present) {
+  *seq = __atomic_load_n(&line.seq, __ATOMIC_ACQUIRE);
+  *present = __atomic_load_n(&line.present, __ATOMIC_RELAXED) >> bit;
+  const uint64_t differs = (__atomic_load_n(&line.group, __ATOMIC_RELAXED) ^ group) |
+                           (__atomic_load_n(&line.id.lo, __ATOMIC_RELAXED) ^ entry.id.lo) |
+                           (__atomic_load_n(&line.id.hi, __ATOMIC_RELAXED) ^ entry.id.hi) |
+                           (__atomic_load_n(&line.version, __ATOMIC_RELAXED) ^ entry.version) |
+                           (__atomic_load_n(&line.ns, __ATOMIC_RELAXED) ^ entry.ns) | (*seq & 1u);
+  return differs == 0 && (*present & 1u) != 0;
+}
+
 // `want` must not reach beyond the file's end. Hot.
 template <class File>
 PST_INLINE bool RunFind(const pst_view* view, const File& entry, uint64_t offset, uint64_t want, Run* run) {
   const uint64_t group = offset >> kRunShift;
   const unsigned bit = (offset >> PST_RANGE_SHIFT) % kRunRanges;
   const RunLine* lines = RunSet(entry, group);
-  for (unsigned way = 0; way < 2; ++way) {
-    const RunLine& line = lines[way];
-    const uint32_t seq = __atomic_load_n(&line.seq, __ATOMIC_ACQUIRE);
-    const uint32_t present = __atomic_load_n(&line.present, __ATOMIC_RELAXED);
-    const uint64_t differs = (__atomic_load_n(&line.group, __ATOMIC_RELAXED) ^ group) |
-                             (__atomic_load_n(&line.id.lo, __ATOMIC_RELAXED) ^ entry.id.lo) |
-                             (__atomic_load_n(&line.id.hi, __ATOMIC_RELAXED) ^ entry.id.hi) |
-                             (__atomic_load_n(&line.version, __ATOMIC_RELAXED) ^ entry.version) |
-                             (__atomic_load_n(&line.ns, __ATOMIC_RELAXED) ^ entry.ns) | (seq & 1u);
-    if (differs != 0 || (present >> bit & 1u) == 0) continue;
-    run->segment = __atomic_load_n(&line.segment, __ATOMIC_RELAXED);
-    run->generation = __atomic_load_n(&line.generation, __ATOMIC_RELAXED);
-    const int64_t base = __atomic_load_n(&line.base, __ATOMIC_RELAXED);
-    __atomic_thread_fence(__ATOMIC_ACQUIRE);
-    if (PST_UNLIKELY(__atomic_load_n(&line.seq, __ATOMIC_RELAXED) != seq)) return false;
-    const auto ranges = (unsigned)__builtin_ctzll(~(uint64_t)(present >> bit));
-    const uint64_t end = ((offset >> PST_RANGE_SHIFT) + ranges) << PST_RANGE_SHIFT;
-    run->count = end - offset < want ? end - offset : want;
-    const int64_t at = base + (int64_t)(offset & (PST_SEGMENT_BYTES - 1));
-    // A rejoin may have brought a smaller arena.
-    if (PST_UNLIKELY(run->segment >= view->segment_count || at < 0 ||
-                     (uint64_t)at + run->count > PST_SEGMENT_BYTES)) {
-      return false;
-    }
-    run->bytes = view->arena + ((uint64_t)run->segment << PST_SEGMENT_SHIFT) + at;
-    return true;
+  // A group's ranges lie half in one segment, half in the other: the first line says by its bits
+  // which one to look at, without a branch that would be foretold wrongly half of the time.
+  const RunLine* line = &lines[~(__atomic_load_n(&lines[0].present, __ATOMIC_RELAXED) >> bit) & 1u];
+  uint32_t seq, present;
+  if (PST_UNLIKELY(!RunHolds(*line, entry, group, bit, &seq, &present))) {
+    line = &lines[line == lines ? 1 : 0];
+    if (!RunHolds(*line, entry, group, bit, &seq, &present)) return false;
   }
-  return false;
+  run->segment = __atomic_load_n(&line->segment, __ATOMIC_RELAXED);
+  run->generation = __atomic_load_n(&line->generation, __ATOMIC_RELAXED);
+  const int64_t base = __atomic_load_n(&line->base, __ATOMIC_RELAXED);
+  __atomic_thread_fence(__ATOMIC_ACQUIRE);
+  if (PST_UNLIKELY(__atomic_load_n(&line->seq, __ATOMIC_RELAXED) != seq)) return false;
+  const auto ranges = (unsigned)__builtin_ctzll(~(uint64_t)present);
+  const uint64_t end = ((offset >> PST_RANGE_SHIFT) + ranges) << PST_RANGE_SHIFT;
+  run->count = end - offset < want ? end - offset : want;
+  const int64_t at = base + (int64_t)(offset & (PST_SEGMENT_BYTES - 1));
+  // A rejoin may have brought a smaller arena.
+  if (PST_UNLIKELY(run->segment >= view->segment_count || at < 0 ||
+                   (uint64_t)at + run->count > PST_SEGMENT_BYTES)) {
+    return false;
+  }
+  run->bytes = view->arena + ((uint64_t)run->segment << PST_SEGMENT_SHIFT) + at;
+  return true;
 }
 
 // Is what was copied still what was meant?

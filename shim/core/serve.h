@@ -41,7 +41,7 @@ ssize_t PstReadVector(int fd, const FdEntry& entry, size_t count, bool* native, 
 // as in PstRead; -errno.
 ssize_t PstClaim(int fd, const FdEntry& entry, size_t count, uint64_t* offset, bool* native);
 // Gives back what could not be read of a claim.
-void PstUnclaim(const FdEntry& entry, uint64_t offset, size_t claimed, ssize_t got);
+void PstUnclaim(uint32_t slot, uint32_t generation, uint64_t offset, size_t claimed, ssize_t got);
 
 template <class Fill>
 ssize_t PstReadVector(int fd, const FdEntry& entry, size_t count, bool* native, Fill fill) {
@@ -49,7 +49,7 @@ ssize_t PstReadVector(int fd, const FdEntry& entry, size_t count, bool* native, 
   ssize_t claimed = PstClaim(fd, entry, count, &offset, native);
   if (claimed <= 0) return claimed;
   ssize_t got = fill(offset, (size_t)claimed);
-  if (got < claimed) PstUnclaim(entry, offset, (size_t)claimed, got);
+  if (got < claimed) PstUnclaim(entry.slot, entry.generation, offset, (size_t)claimed, got);
   return got;
 }
 

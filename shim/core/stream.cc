@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/membarrier.h>
 #include <string.h>
 #include <sys/mman.h>
 
@@ -14,36 +15,38 @@
 
 namespace penstock {
 
-unsigned char* g_streams;
-uint64_t g_streams_bytes;
+namespace {
+constexpr uintptr_t kUnmapped = UINTPTR_MAX / 2 + 1;
+}
+uintptr_t g_streams = kUnmapped;
+
+static_assert(sizeof(Stream) <= kStreamStride);
 
 namespace {
 
-constexpr uint64_t kStride = 2 * PST_RANGE_BYTES;  // a page of a listing, and the stream itself
-constexpr uint32_t kMaxStreams = 4096;
+constexpr uint32_t kMaxStreams = kStreamsBytes / kStreamStride;
 constexpr int kListTries = 8;
-
-}  // namespace
-
-static_assert(sizeof(Stream) <= kStride);
-
-namespace {
+constexpr int64_t kHeldNs = 60'000'000'000;  // longer than any question to the sidecar lasts
+constexpr int64_t kNapNs = 50'000;
 
 uint64_t g_free;             // (tag << 32) | number + 1 of the first free stream
 uint32_t g_made;
+uint32_t g_unowned;  // the kernel has no membarrier: every stream begins with its lock
 
-Stream* At(uint32_t number) { return (Stream*)(void*)(g_streams + (uint64_t)number * kStride); }
+Stream* At(uint32_t number) { return (Stream*)(g_streams + (uint64_t)number * kStreamStride); }
 
 PST_COLD bool MapStreams() {
-  long at = Raw(SYS_mmap, nullptr, kMaxStreams * kStride, PROT_READ | PROT_WRITE,
+  long at = Raw(SYS_mmap, nullptr, kStreamsBytes, PROT_READ | PROT_WRITE,
                 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (at < 0 && at > -4096) return false;
-  unsigned char* expected = nullptr;
-  if (!__atomic_compare_exchange_n(&g_streams, &expected, (unsigned char*)at, false, __ATOMIC_ACQ_REL,
+  long known = Raw(SYS_membarrier, MEMBARRIER_CMD_QUERY, 0, 0);
+  if (known < 0 || (known & MEMBARRIER_CMD_PRIVATE_EXPEDITED) == 0)
+    __atomic_store_n(&g_unowned, 1u, __ATOMIC_RELAXED);
+  uintptr_t expected = kUnmapped;
+  if (!__atomic_compare_exchange_n(&g_streams, &expected, (uintptr_t)at, false, __ATOMIC_ACQ_REL,
                                    __ATOMIC_ACQUIRE)) {
-    Raw(SYS_munmap, at, kMaxStreams * kStride);
+    Raw(SYS_munmap, at, kStreamsBytes);
   }
-  __atomic_store_n(&g_streams_bytes, kMaxStreams * kStride, __ATOMIC_RELEASE);
   return true;
 }
 
@@ -55,7 +58,7 @@ Stream* Allocate() {
     if (__atomic_compare_exchange_n(&g_free, &head, next, true, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE))
       return stream;
   }
-  if (__atomic_load_n(&g_streams_bytes, __ATOMIC_ACQUIRE) == 0 && !MapStreams()) return nullptr;
+  if (__atomic_load_n(&g_streams, __ATOMIC_ACQUIRE) == kUnmapped && !MapStreams()) return nullptr;
   uint32_t number = __atomic_load_n(&g_made, __ATOMIC_RELAXED);
   do {
     if (number >= kMaxStreams) return nullptr;
@@ -65,7 +68,7 @@ Stream* Allocate() {
 }
 
 void Free(Stream* stream) {
-  auto number = (uint32_t)(((unsigned char*)stream - g_streams) / kStride);
+  auto number = (uint32_t)(((uintptr_t)stream - g_streams) / kStreamStride);
   stream->used = 0;
   uint64_t head = __atomic_load_n(&g_free, __ATOMIC_RELAXED), next;
   do {
@@ -74,12 +77,92 @@ void Free(Stream* stream) {
   } while (!__atomic_compare_exchange_n(&g_free, &head, next, true, __ATOMIC_RELEASE, __ATOMIC_RELAXED));
 }
 
+// Sleeps a little; false once *deadline_ns (0 at the first call) is over.
+PST_COLD bool Nap(int64_t* deadline_ns) {
+  const int64_t now_ns = PstMonotonicNs();
+  if (*deadline_ns == 0) {
+    *deadline_ns = now_ns + kHeldNs;
+    Raw(SYS_sched_yield);
+    return true;
+  }
+  if (now_ns > *deadline_ns) return false;
+  PstSleepNs(kNapNs);
+  return true;
+}
+
+// Takes the right to go without the lock from a stream's owner, who may be at work. For who has the
+// lock. False: the owner does not end (a forked child has the stream, but not the thread), and
+// stays the owner.
+PST_COLD bool TakeFromOwner(Stream* stream, uintptr_t owner, int64_t* deadline_ns) {
+  __atomic_store_n(&stream->owner, 0, __ATOMIC_RELAXED);
+  long done = Raw(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0);
+  if (done == -EPERM && Raw(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0) == 0)
+    done = Raw(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0);
+  bool idle = done == 0;
+  for (int spin = 0; idle && __atomic_load_n(&stream->busy, __ATOMIC_ACQUIRE) != 0; ++spin)
+    idle = spin < 64 || Nap(deadline_ns);
+  if (!idle) __atomic_store_n(&stream->owner, owner, __ATOMIC_RELAXED);
+  return idle;
+}
+
+// Holds a stream for a scope, as its owner or by its lock. False: another thread does not let go of
+// it.
+class Hold {
+ public:
+  explicit Hold(Stream* stream) : stream_(stream) {
+    owned_ = PstStreamEnter(stream);
+    held_ = owned_ || Lock();
+  }
+  ~Hold() {
+    if (owned_) {
+      PstStreamLeave(stream_);
+    } else if (held_) {
+      __atomic_store_n(&stream_->lock, 0u, __ATOMIC_RELEASE);
+    }
+  }
+  Hold(const Hold&) = delete;
+  Hold& operator=(const Hold&) = delete;
+  explicit operator bool() const { return held_; }
+
+ private:
+  bool Lock() {
+    int64_t deadline_ns = 0;
+    uint32_t free = 0;
+    for (int spin = 0; !__atomic_compare_exchange_n(&stream_->lock, &free, 1u, false,
+                                                    __ATOMIC_ACQUIRE, __ATOMIC_RELAXED);
+         ++spin) {
+      free = 0;
+      if (spin >= 64 && !Nap(&deadline_ns)) return false;
+    }
+    const uintptr_t owner = __atomic_load_n(&stream_->owner, __ATOMIC_RELAXED);
+    if (PST_LIKELY(owner == 0) || TakeFromOwner(stream_, owner, &deadline_ns)) return true;
+    __atomic_store_n(&stream_->lock, 0u, __ATOMIC_RELEASE);
+    return false;
+  }
+
+  Stream* const stream_;
+  bool owned_;
+  bool held_;
+};
+
+// What telldir says. Entries know their own position, so that readdir need not count.
+uint64_t Position(const Stream* stream) {
+  if (stream->page_bytes == 0) return stream->position;
+  if (stream->at < stream->page_bytes) {
+    int64_t next;
+    memcpy(&next, stream->bytes + stream->at + offsetof(pst_listing_entry, next), sizeof next);
+    return next < 3 ? 2 : (uint64_t)next - 1;
+  }
+  pst_listing_page header;
+  memcpy(&header, stream->bytes, sizeof header);
+  return stream->page_first + header.count + 2;
+}
+
 // The next entry of the page in hand, or null with *err: 0 the page is used up, EIO it is not sound.
 struct dirent64* FromPage(Stream* stream, int* err) {
   *err = 0;
-  if (stream->at + sizeof(pst_listing_entry) > stream->page_bytes) return nullptr;
   struct dirent64* entry = PstStreamFromPage(stream);
-  if (entry == nullptr) *err = EIO;
+  if (entry == nullptr && stream->at < stream->page_bytes) *err = EIO;
   return entry;
 }
 
@@ -94,7 +177,6 @@ bool PageValid(Stream* stream, uint32_t bytes, uint32_t page) {
   if (stream->listing_id != 0 && header.listing_id != stream->listing_id) return false;
   stream->listing_id = header.listing_id;
   stream->pages = header.pages;
-  stream->total = header.total_count;
   stream->page = page;
   stream->page_bytes = header.bytes;
   stream->at = sizeof header;
@@ -185,39 +267,34 @@ PST_COLD int StartOver(Stream* stream, uint64_t entry_number) {
     if (err != 0) return err;
     stream->page_first = number;
   }
-  for (uint64_t i = number; i < entry_number; ++i) {
-    pst_listing_entry record;
-    if (stream->at + sizeof record > stream->page_bytes) break;
-    memcpy(&record, stream->bytes + stream->at, sizeof record);
-    if (record.record_bytes < sizeof record || record.record_bytes > stream->page_bytes - stream->at)
-      return EIO;
-    stream->at += record.record_bytes;
-  }
+  for (uint64_t i = number; i < entry_number && stream->at < stream->page_bytes; ++i)
+    if (PstStreamFromPage(stream) == nullptr) return EIO;
   return 0;
 }
 
-void FillEntry(Stream* stream, uint64_t ino, unsigned char type, const char* name, uint32_t len) {
-  struct dirent64* entry = &stream->entry;
+struct dirent64* FillFolder(struct dirent64* entry, uint64_t ino, uint64_t position,
+                            const char* name, uint32_t len) {
   entry->d_ino = ino;
-  entry->d_off = (off_t)stream->position;
+  entry->d_off = (off_t)position;
   entry->d_reclen = (unsigned short)((offsetof(struct dirent64, d_name) + len + 1 + 7) & ~7u);
-  entry->d_type = type;
+  entry->d_type = DT_DIR;
   memcpy(entry->d_name, name, len);
   entry->d_name[len] = 0;
+  return entry;
 }
 
 struct dirent64* Dots(Stream* stream) {
-  bool first = stream->position == 0;
-  ++stream->position;
-  FillEntry(stream, stream->ino, DT_DIR, "..", first ? 1 : 2);
-  return &stream->entry;
+  const uint64_t number = stream->position++;
+  return FillFolder(&stream->dots[number], stream->ino, number + 1, "..", (uint32_t)number + 1);
 }
 
 PST_COLD struct dirent64* NextPage(Stream* stream, int* err) {
   for (int tries = 0; tries < kListTries; ++tries) {
+    stream->position = Position(stream);
     uint64_t number = stream->position - 2;
     int failed;
     if (stream->page_bytes == 0) {
+      stream->page_first = 0;
       failed = number == 0 ? LoadPage(stream, 0) : StartOver(stream, number);
     } else {
       if (stream->page + 1 >= stream->pages) return nullptr;
@@ -268,8 +345,10 @@ PST_COLD struct dirent64* NextVirtual(Stream* stream) {
              (earlier.path[base + 1 + len] == 0 || earlier.path[base + 1 + len] == '/');
     }
     if (seen || len == 0 || len > kStreamNameMax) continue;
-    FillEntry(stream, stream->ino + number + 1, DT_DIR, name, len);
-    return &stream->entry;
+    // Like a page's, an entry stays for a while: another thread may still look at it.
+    auto* entries = (struct dirent64*)(void*)stream->bytes;
+    return FillFolder(&entries[number % (sizeof stream->bytes / sizeof *entries)],
+                      stream->ino + number + 1, stream->position, name, len);
   }
 }
 
@@ -279,6 +358,9 @@ Stream* Begin(int* err) {
     *err = EMFILE;
     return nullptr;
   }
+  stream->owner = g_unowned == 0 ? PstThisThread() : 0;
+  stream->busy = 0;
+  stream->lock = 0;
   stream->used = 1;
   stream->fd = -1;
   stream->virtual_dir = 0;
@@ -353,12 +435,14 @@ Stream* PstStreamOpenVirtual(const char* path, int* err) {
   return stream;
 }
 
-PST_COLD struct dirent64* PstStreamNextSlow(Stream* stream, int* err) {
-  if (stream->position < 2) return Dots(stream);
+namespace {
+
+PST_COLD struct dirent64* NextHeld(Stream* stream, int* err) {
+  if (stream->page_bytes == 0 && stream->position < 2) return Dots(stream);
+  if (stream->virtual_dir != 0) return NextVirtual(stream);
   int failed;
   struct dirent64* entry = FromPage(stream, &failed);
   if (entry != nullptr) return entry;
-  if (stream->virtual_dir != 0) return NextVirtual(stream);
   if (failed != 0) {
     *err = failed;
     return nullptr;
@@ -367,20 +451,7 @@ PST_COLD struct dirent64* PstStreamNextSlow(Stream* stream, int* err) {
   return NextPage(stream, err);
 }
 
-void PstStreamRewind(Stream* stream) {
-  stream->position = 0;
-  stream->page_bytes = 0;
-  stream->listing_id = 0;
-}
-
-void PstStreamSeek(Stream* stream, long where) {
-  stream->position = where < 0 ? 0 : (uint64_t)where;
-  if (stream->virtual_dir == 0) stream->page_bytes = 0;  // found again by number
-}
-
-long PstStreamTell(Stream* stream) { return (long)stream->position; }
-
-int PstStreamFd(Stream* stream) {
+int FdHeld(Stream* stream) {
   if (stream->fd >= 0) return stream->fd;
   if (stream->virtual_dir != 0) return -ENOTSUP;
   const View* view = PstView();
@@ -394,6 +465,46 @@ int PstStreamFd(Stream* stream) {
   if (!handled) return -EIO;
   if (fd >= 0) stream->fd = fd;
   return fd;
+}
+
+}  // namespace
+
+struct dirent64* PstStreamNextSlow(Stream* stream, int* err) {
+  Hold hold(stream);
+  if (hold) return NextHeld(stream, err);
+  *err = EIO;
+  return nullptr;
+}
+
+bool PstStreamNextInto(Stream* stream, struct dirent64* to, int* err) {
+  Hold hold(stream);
+  if (!hold) {
+    *err = EIO;
+    return false;
+  }
+  const struct dirent64* entry = NextHeld(stream, err);
+  if (entry != nullptr) memcpy(to, entry, entry->d_reclen);
+  return entry != nullptr;
+}
+
+void PstStreamRewind(Stream* stream) { PstStreamSeek(stream, 0); }
+
+void PstStreamSeek(Stream* stream, long where) {
+  Hold hold(stream);
+  if (!hold) return;
+  stream->position = where < 0 ? 0 : (uint64_t)where;
+  stream->page_bytes = 0;  // found again by number
+  if (where <= 0) stream->listing_id = 0;
+}
+
+long PstStreamTell(Stream* stream) {
+  Hold hold(stream);
+  return hold ? (long)Position(stream) : -EIO;
+}
+
+int PstStreamFd(Stream* stream) {
+  Hold hold(stream);
+  return hold ? FdHeld(stream) : -EIO;
 }
 
 void PstStreamDetach(Stream* stream) { Free(stream); }

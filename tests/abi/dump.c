@@ -141,9 +141,9 @@ static void dump_pst_listing_page(void) {
 static void dump_pst_listing_entry(void) {
   BEGIN(pst_listing_entry);
   FIELD(pst_listing_entry, ino);
+  FIELD(pst_listing_entry, next);
   FIELD(pst_listing_entry, record_bytes);
-  FIELD(pst_listing_entry, name_len);
-  FIELD(pst_listing_entry, kind);
+  FIELD(pst_listing_entry, type);
   FIELD(pst_listing_entry, name);
   END(pst_listing_entry);
 }
@@ -304,6 +304,8 @@ int main(void) {
   CONSTANT(PST_BUCKET_ENTRIES);
   CONSTANT(PST_NAME_MAGIC);
   CONSTANT(PST_LISTING_MAGIC);
+  CONSTANT(PST_LISTING_DIRECTORY);
+  CONSTANT(PST_LISTING_FILE);
   CONSTANT(PST_KIND_ABSENT);
   CONSTANT(PST_KIND_FILE);
   CONSTANT(PST_KIND_DIRECTORY);

@@ -38,8 +38,8 @@ class WalkTest : public EngineTest {
         for (std::uint32_t i = 0; i < head.count; ++i) {
           pst_listing_entry entry;
           std::memcpy(&entry, bytes->data() + at, sizeof entry);
-          children[std::string(bytes->data() + at + offsetof(pst_listing_entry, name), entry.name_len)] =
-              entry.kind;
+          children[bytes->data() + at + offsetof(pst_listing_entry, name)] =
+              entry.type == PST_LISTING_DIRECTORY ? PST_KIND_DIRECTORY : PST_KIND_FILE;
           at += entry.record_bytes;
         }
       }

@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cstring>
 #include <string>
 #include <vector>
 
@@ -39,10 +40,11 @@ std::vector<std::string> NamesIn(const Listing& listing) {
     for (std::uint32_t i = 0; i < page->count; ++i) {
       const auto* entry = reinterpret_cast<const pst_listing_entry*>(bytes.data() + at);
       EXPECT_EQ(entry->record_bytes % 8, 0);
-      EXPECT_EQ(entry->record_bytes, PST_LISTING_ENTRY_BYTES(entry->name_len));
       const char* name = reinterpret_cast<const char*>(bytes.data() + at) + offsetof(pst_listing_entry, name);
-      EXPECT_EQ(name[entry->name_len], '\0');
-      names.emplace_back(name, entry->name_len);
+      EXPECT_EQ(entry->record_bytes, PST_LISTING_ENTRY_BYTES(std::strlen(name)));
+      EXPECT_EQ(reinterpret_cast<const char*>(entry)[entry->record_bytes - 1], '\0');
+      EXPECT_EQ(entry->next, static_cast<std::int64_t>(names.size()) + 3);
+      names.emplace_back(name);
       at += entry->record_bytes;
     }
     EXPECT_EQ(at, bytes.size());

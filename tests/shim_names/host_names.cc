@@ -2,7 +2,6 @@
 // remembers of a path must never outlive what the path means. run_names.sh makes the mounts;
 // metadata_ttl is one second.
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/stat.h>
@@ -10,12 +9,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include <algorithm>
-#include <cstddef>
 #include <functional>
-#include <set>
-#include <utility>
-#include <vector>
 
 #include "tests/shim/check.h"
 
@@ -211,52 +205,6 @@ void LongNames() {
   }
 }
 
-// A folder of several pages with names of all lengths: each entry as the kernel gives it, in order,
-// and found again by its position.
-void ManyEntries() {
-  const std::string folder = g_plain + "/b/many";
-  std::set<std::string> want = {".", ".."};
-  CHECK(mkdir(folder.c_str(), 0755) == 0);
-  for (size_t i = 0; i < 800; ++i) {
-    std::string name = std::to_string(i) + "-";
-    name.resize(std::max(name.size(), i % 256), static_cast<char>('a' + i % 26));
-    want.insert(name);
-    if (i % 7 == 0) {
-      CHECK(mkdir((folder + "/" + name).c_str(), 0755) == 0);
-    } else {
-      close(open((folder + "/" + name).c_str(), O_CREAT | O_WRONLY, 0644));
-    }
-  }
-  Refresh(g_covered + "/b");
-  DIR* dir = opendir((g_covered + "/b/many").c_str());
-  CHECK(dir != nullptr);
-  if (dir == nullptr) return;
-  std::set<std::string> seen;
-  std::vector<std::pair<long, std::string>> places;
-  for (long before = telldir(dir); const dirent* entry = readdir(dir); before = telldir(dir)) {
-    const dirent copy = *entry;  // as programs do: the whole struct
-    const std::string name = entry->d_name;
-    CHECK(name == copy.d_name && copy.d_off == telldir(dir), "%s: %ld", name.c_str(), telldir(dir));
-    CHECK(copy.d_reclen >= offsetof(dirent, d_name) + name.size() + 1 && copy.d_reclen % 8 == 0);
-    const bool folder_entry = name == "." || name == ".." || std::stol(name) % 7 == 0;
-    CHECK(copy.d_type == (folder_entry ? DT_DIR : DT_REG) && copy.d_ino != 0, "%s", name.c_str());
-    CHECK(seen.insert(name).second, "%s twice", name.c_str());
-    places.emplace_back(before, name);
-  }
-  CHECK(seen == want, "%zu entries instead of %zu", seen.size(), want.size());
-  for (size_t i = 0; i < places.size(); i += 37) {
-    seekdir(dir, places[i].first);
-    for (size_t k = i; k < i + 3 && k < places.size(); ++k) {
-      const dirent* entry = readdir(dir);
-      CHECK(entry != nullptr && places[k].second == entry->d_name);
-    }
-  }
-  rewinddir(dir);
-  const dirent* first = readdir(dir);
-  CHECK(first != nullptr && strcmp(first->d_name, ".") == 0);
-  CHECK(closedir(dir) == 0);
-}
-
 // A child knows what its parent knew, and both learn what changes later.
 void AcrossFork() {
   const std::string name = g_covered + "/a/forked";
@@ -319,7 +267,6 @@ int main(int argc, char** argv) {
   ThroughLinks();
   FromFolders();
   LongNames();
-  ManyEntries();
   AcrossFork();
   AcrossRestart();
   return g_failures == 0 ? 0 : 1;
