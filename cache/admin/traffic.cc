@@ -61,6 +61,8 @@ Json MountTrafficJson(const MountTraffic& traffic, const CostConfig& prices) {
           {"bytes_received", traffic.requests.bytes_received},
           {"bytes_sent", traffic.requests.bytes_sent},
           {"retries", traffic.stats.retries},
+          {"hedges", traffic.stats.hedges},
+          {"hedges_won", traffic.stats.hedges_won},
           {"throttled", traffic.requests.throttled},
           {"connects", traffic.stats.connects},
           {"paced", traffic.requests.paced},

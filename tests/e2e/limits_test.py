@@ -96,6 +96,7 @@ class LimitsTest(unittest.TestCase):
     def test_what_stat_says(self):
         job = self.job({"cost": {"read_per_10k": 10000.0, "list_per_10k": 20000.0,
                                  "currency": "EUR"}})
+        self.assertEqual(job.penstock("status").returncode, 0)   # the look at the start is over
         at_start = self.origin.server_requests()
         before = job.stat()["mounts"][COVERED]["requests"]
         self.read_all(job)
@@ -106,7 +107,12 @@ class LimitsTest(unittest.TestCase):
         def answered(kinds, kind):
             return sum(kinds.get(kind, {}).get(c, 0) for c in ("2xx", "3xx", "4xx"))
         grown = sum(answered(kinds, k) - answered(before, k) for k in ("get", "head", "list"))
-        self.assertEqual(grown, self.origin.server_requests() - at_start)
+        unanswered = sum(n for kind in kinds.values() for c, n in kind.items()
+                         if not c.endswith("us")) - sum(
+            answered(kinds, k) for k in kinds)               # cancelled: the server may have seen them
+        served = self.origin.server_requests() - at_start
+        self.assertLessEqual(grown, served)
+        self.assertLessEqual(served, grown + unanswered)
         self.assertEqual(mount["paced"], 0)
         self.assertEqual(mount["throttled"], 0)
         for kind in kinds.values():
