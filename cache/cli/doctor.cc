@@ -22,7 +22,8 @@ int Doctor(const std::string& config_file, bool json) {
   doctor.shim_path = FindShim();
   for (const cache::MountConfig& mount : config->mounts)
     doctor.mounts.push_back({mount.path, mount.origin, mount.endpoint, mount.auth_mode,
-                             mount.mode == cache::MountMode::kReadWrite});
+                             mount.mode == cache::MountMode::kReadWrite, mount.ca_file,
+                             mount.identity});
   const auto checks = cache::RunDoctor(doctor);
   fmt::print("{}", json ? cache::DoctorJson(checks) : cache::DoctorText(checks));
   return cache::WorstOf(checks) == cache::Verdict::kFail ? kFailed : kDone;

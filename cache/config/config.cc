@@ -35,8 +35,8 @@ constexpr std::array<std::string_view, 4> kLogLevels = {"debug", "info", "warnin
 constexpr std::array<std::string_view, 3> kHugePages = {"auto", "on", "off"};
 constexpr std::array<std::string_view, 2> kModes = {"ro", "rw"};
 constexpr std::array<std::string_view, 3> kClasses = {"dataset", "general", "checkpoint"};
-constexpr std::array<std::string_view, 7> kAuthModes = {"auto",     "key", "sas", "msi",
-                                                        "workload", "spn", "anon"};
+constexpr std::array<std::string_view, 8> kAuthModes = {"auto",     "key", "sas", "msi",
+                                                        "workload", "spn", "cli", "anon"};
 
 // An absolute path of `key`, normalised into `value`. Its node, or null if there is no good one.
 const toml::node* ReadPath(Section& section, std::string_view key, std::string* value) {
@@ -240,6 +240,47 @@ void ReadMountPath(Section& section, MountConfig* mount) {
         fmt::format("has {} bytes; allowed are {}", mount->path.size(), PST_MOUNT_PATH_MAX - 1));
 }
 
+// An id, as Azure writes them: nothing that would need quoting in a URL's path or a header.
+void ReadId(Section& section, std::string_view key, std::string_view also, std::string* value) {
+  const toml::node* node = section.String(key, value);
+  if (node == nullptr) return;
+  const bool good = !value->empty() && value->size() <= 512 &&
+                    std::all_of(value->begin(), value->end(), [also](unsigned char c) {
+                      return std::isalnum(c) != 0 || also.find(static_cast<char>(c)) != also.npos;
+                    });
+  if (!good)
+    section.Fail(*node, key,
+                 fmt::format("{} is not allowed here; allowed are letters, digits and {}",
+                             Shown(*node), also));
+}
+
+void ReadAuth(Section section, MountConfig* mount) {
+  std::size_t mode = 0;
+  section.Choice("mode", kAuthModes, &mode);
+  mount->auth_mode = kAuthModes[mode];
+  identity::IdentityConfig& to = mount->identity;
+  ReadId(section, "client_id", "-", &to.client_id);
+  ReadId(section, "tenant_id", "-.", &to.tenant_id);
+  ReadId(section, "object_id", "-", &to.object_id);
+  ReadId(section, "resource_id", "-._/()", &to.resource_id);
+  const int chosen = static_cast<int>(!to.client_id.empty()) +
+                     static_cast<int>(!to.object_id.empty()) +
+                     static_cast<int>(!to.resource_id.empty());
+  if (chosen > 1)
+    section.FailHere("client_id", "only one of client_id, object_id and resource_id may be given");
+  const toml::node* authority = section.String("authority_host", &to.authority_host);
+  if (authority != nullptr && !to.authority_host.starts_with("https://") &&
+      !to.authority_host.starts_with("http://"))
+    section.Fail(*authority, "authority_host",
+                 fmt::format("{} is not allowed here; allowed is an address such as "
+                             "\"https://login.microsoftonline.us\"",
+                             Shown(*authority)));
+  ReadPath(section, "client_secret_file", &to.client_secret_file);
+  ReadPath(section, "certificate_file", &to.certificate_file);
+  ReadPath(section, "federated_token_file", &to.federated_token_file);
+  section.Finish();
+}
+
 MountConfig ReadMount(Section section, const std::string& prefix, const std::string& file,
                       ConfigErrors* errors) {
   MountConfig mount;
@@ -269,11 +310,7 @@ MountConfig ReadMount(Section section, const std::string& prefix, const std::str
   std::size_t http_version = 0;
   section.Choice("http_version", kHttpVersions, &http_version);
   mount.http_version = kHttpVersions[http_version];
-  Section auth(section.Table("auth"), prefix + "auth.", file, errors);
-  std::size_t auth_mode = 0;
-  auth.Choice("mode", kAuthModes, &auth_mode);
-  mount.auth_mode = kAuthModes[auth_mode];
-  auth.Finish();
+  ReadAuth(Section(section.Table("auth"), prefix + "auth.", file, errors), &mount);
   section.Finish();
   return mount;
 }

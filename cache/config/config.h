@@ -14,6 +14,8 @@
 #include <string_view>
 #include <vector>
 
+#include "transport/identity/identity_config.h"
+
 namespace penstock::cache {
 
 enum class MountMode : std::uint8_t { kReadOnly, kReadWrite };
@@ -32,6 +34,7 @@ struct MountConfig {
   std::optional<std::uint32_t> uid;           // what stat shows; none: the program's own
   std::optional<std::uint32_t> gid;
   std::string auth_mode = "auto";
+  identity::IdentityConfig identity;  // the rest of [mount.auth]
   std::string ca_file;
   std::string snapshot;  // a manifest used instead of listings: a path or a blob's address; "" none
   std::uint32_t max_connections = 64;

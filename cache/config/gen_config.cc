@@ -52,7 +52,8 @@ metadata_ttl = "60s"      # how old names, sizes and listings may be
 #deadline = "30s"         # for one question to the origin, all tries included
 #uid = 1000               # what stat shows; left out: the program's own
 [mount.auth]
-mode = "auto"             # key, sas, msi, workload, spn, anon; secrets come from the environment
+mode = "auto"             # key, sas, msi, workload, spn, cli, anon; secrets come from the environment
+#client_id = "..."        # which of the machine's identities, or which application
 )";
 
 }  // namespace

@@ -14,6 +14,7 @@
 #include "cache/config/version.h"
 #include "cache/crash/crash_report.h"
 #include "cache/daemon/sidecar.h"
+#include "transport/base/environment.h"
 #include "transport/base/log.h"
 #include "transport/base/thread.h"
 
@@ -95,6 +96,7 @@ int Main(int argc, char** argv) {
       fmt::format("penstockd {}", kVersion)};
   const auto parsed = cli::ParseArguments(command, {argv + 1, argv + std::max(argc, 1)});
   if (!parsed) return parsed.error();
+  HideSecrets();  // from /proc, core dumps and children; before there is a second thread
   PrepareSignals();
   BoundMalloc();
   OnThreadStart(&UseAlternateStack);

@@ -98,28 +98,54 @@ void CheckCredentials(Checks& to, const DoctorConfig& config) {
                    [](const DoctorMount& mount) { return IsBlob(mount.origin); }))
     return;
   std::string found;
-  for (const char* name :
-       {"AZURE_STORAGE_ACCOUNT", "AZURE_STORAGE_KEY", "AZURE_STORAGE_ACCESS_KEY",
-        "AZURE_STORAGE_SAS_TOKEN", "AZURE_STORAGE_CONNECTION_STRING", "AZURE_STORAGE_AUTH_TYPE",
-        "AZURE_STORAGE_BLOB_ENDPOINT", "AZURE_CLIENT_ID", "AZURE_TENANT_ID", "AZURE_CLIENT_SECRET",
-        "AZURE_FEDERATED_TOKEN_FILE"}) {
+  for (const char* name : {"AZURE_STORAGE_ACCOUNT",
+                           "AZURE_STORAGE_KEY",
+                           "AZURE_STORAGE_ACCESS_KEY",
+                           "AZURE_STORAGE_SAS_TOKEN",
+                           "AZURE_STORAGE_CONNECTION_STRING",
+                           "AZURE_STORAGE_AUTH_TYPE",
+                           "AZURE_STORAGE_BLOB_ENDPOINT",
+                           "AZURE_CLIENT_ID",
+                           "AZURE_TENANT_ID",
+                           "AZURE_CLIENT_SECRET",
+                           "AZURE_CLIENT_CERTIFICATE_PATH",
+                           "AZURE_FEDERATED_TOKEN_FILE",
+                           "AZURE_AUTHORITY_HOST",
+                           "AZURE_STORAGE_SPN_CLIENT_SECRET",
+                           "AZURE_STORAGE_IDENTITY_CLIENT_ID",
+                           "AZURE_POD_IDENTITY_AUTHORITY_HOST",
+                           "IDENTITY_ENDPOINT",
+                           "IDENTITY_HEADER",
+                           "IMDS_ENDPOINT",
+                           "MSI_ENDPOINT",
+                           "SSL_CERT_FILE",
+                           "HTTPS_PROXY",
+                           "https_proxy",
+                           "NO_PROXY"}) {
     if (IsSet(name)) found += (found.empty() ? "" : ", ") + std::string(name);
   }
-  const bool secret = IsSet("AZURE_STORAGE_KEY") || IsSet("AZURE_STORAGE_ACCESS_KEY") ||
-                      IsSet("AZURE_STORAGE_SAS_TOKEN") ||
-                      IsSet("AZURE_STORAGE_CONNECTION_STRING") ||
-                      IsSet("AZURE_FEDERATED_TOKEN_FILE") || IsSet("AZURE_CLIENT_SECRET");
-  const bool wanted = std::any_of(
-      config.mounts.begin(), config.mounts.end(),
-      [](const auto& mount) { return IsBlob(mount.origin) && mount.auth_mode != "anon"; });
+  const bool secret =
+      IsSet("AZURE_STORAGE_KEY") || IsSet("AZURE_STORAGE_ACCESS_KEY") ||
+      IsSet("AZURE_STORAGE_SAS_TOKEN") || IsSet("AZURE_STORAGE_CONNECTION_STRING") ||
+      IsSet("AZURE_FEDERATED_TOKEN_FILE") || IsSet("AZURE_CLIENT_SECRET") ||
+      IsSet("AZURE_CLIENT_CERTIFICATE_PATH") || IsSet("AZURE_STORAGE_SPN_CLIENT_SECRET") ||
+      IsSet("IDENTITY_ENDPOINT") || IsSet("MSI_ENDPOINT");
+  // A mount's own check says what `auto` came to.
+  const bool wanted =
+      std::any_of(config.mounts.begin(), config.mounts.end(), [](const auto& mount) {
+        return IsBlob(mount.origin) &&
+               (mount.auth_mode == "auto" || mount.auth_mode == "key" || mount.auth_mode == "sas");
+      });
   if (!secret && wanted) {
     Add(to, "credentials", Verdict::kWarn,
         found.empty() ? "none in this environment" : "set, but no secret among them: " + found,
-        "only public containers will answer; the sidecar reads AZURE_STORAGE_KEY, "
-        "AZURE_STORAGE_SAS_TOKEN or AZURE_STORAGE_CONNECTION_STRING from its own environment");
+        "the sidecar reads AZURE_STORAGE_KEY, AZURE_STORAGE_SAS_TOKEN or "
+        "AZURE_STORAGE_CONNECTION_STRING from its own environment; without any, auto takes this "
+        "machine's managed identity, else the Azure CLI's, else asks without credentials");
   } else {
     Add(to, "credentials", Verdict::kOk,
-        found.empty() ? "none, and none are asked for" : "set (values not shown): " + found);
+        found.empty() ? "no variable of this environment names any"
+                      : "set (values not shown): " + found);
   }
 }
 
@@ -133,6 +159,8 @@ void CheckOrigins(Checks& to, const DoctorConfig& config) {
     wanted.url = mount.origin;
     wanted.endpoint = mount.endpoint;
     wanted.auth_mode = mount.auth_mode;
+    wanted.identity = mount.identity;
+    wanted.ca_file = mount.ca_file;
     wanted.request_timeout_ms = timeout_ms;
     wanted.connect_timeout_ms = timeout_ms;
     wanted.max_tries = 1;
@@ -151,13 +179,17 @@ void CheckOrigins(Checks& to, const DoctorConfig& config) {
           "give the mount an endpoint with https://");
     const auto probed = (*made)->Probe(timeout_ms, &explanation);
     if (probed) {
-      Add(to, "origin", Verdict::kOk, what + " answers");
+      const std::string credentials = (*made)->DescribeCredentials();
+      Add(to, "origin", Verdict::kOk,
+          what + " answers" + (credentials.empty() ? "" : "; credentials: " + credentials));
       continue;
     }
     std::string remedy;
     switch (probed.error().code) {
       case Code::kPermission:
-        remedy = "check the credentials' account, rights and expiry, and the machine's clock";
+        remedy =
+            "check the credentials' account, rights and expiry, and the machine's clock; an "
+            "identity needs the role Storage Blob Data Reader on the container";
         break;
       case Code::kNotFound:
         remedy = "make it, or correct the origin of this mount";

@@ -13,6 +13,8 @@
 #include <string>
 #include <vector>
 
+#include "transport/identity/identity_config.h"
+
 namespace penstock::cache {
 
 enum class Verdict : std::uint8_t { kOk, kWarn, kFail };
@@ -31,6 +33,8 @@ struct DoctorMount {
   std::string endpoint;
   std::string auth_mode = "auto";
   bool writable = false;
+  std::string ca_file{};
+  identity::IdentityConfig identity{};
 };
 
 // The part of a configuration that the checks need: independent of how it was parsed.

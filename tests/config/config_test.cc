@@ -58,6 +58,20 @@ TEST(Config, TheContractsExample) {
   EXPECT_FALSE(config->mounts[1].uid);
 }
 
+TEST(Config, IdentitiesAreNamedNotGiven) {
+  const auto config = ParseConfig(
+      "version = 1\n[[mount]]\npath = \"/d\"\norigin = \"az://a/c\"\n[mount.auth]\nmode = \"spn\"\n"
+      "client_id = \"1-2\"\ntenant_id = \"contoso.onmicrosoft.com\"\n"
+      "authority_host = \"https://login.microsoftonline.us\"\ncertificate_file = \"/s/app.pem\"\n",
+      "/x.toml");
+  ASSERT_TRUE(config) << config.error()[0].ToString();
+  EXPECT_EQ(config->mounts[0].auth_mode, "spn");
+  EXPECT_EQ(config->mounts[0].identity.client_id, "1-2");
+  EXPECT_EQ(config->mounts[0].identity.tenant_id, "contoso.onmicrosoft.com");
+  EXPECT_EQ(config->mounts[0].identity.authority_host, "https://login.microsoftonline.us");
+  EXPECT_EQ(config->mounts[0].identity.certificate_file, "/s/app.pem");
+}
+
 TEST(Config, TheLeastThatIsNeeded) {
   const auto config =
       ParseConfig("version = 1\n[[mount]]\npath = \"/d\"\norigin = \"file:///s\"\n", "/x.toml");
@@ -164,6 +178,13 @@ const Bad kBad[] = {
     {"ttl", "@metadata_ttl = \"-1s\"\n", 4, "mount[0].metadata_ttl", "no duration"},
     {"uid", "@uid = -1\n", 4, "mount[0].uid", "whole number"},
     {"auth mode", "@[mount.auth]\nmode = \"password\"\n", 5, "mount[0].auth.mode", "\"msi\""},
+    {"client id", "@[mount.auth]\nclient_id = \"a\\r\\nb\"\n", 5, "mount[0].auth.client_id",
+     "letters, digits"},
+    {"two identities", "@[mount.auth]\nclient_id = \"a\"\nobject_id = \"b\"\n", 4,
+     "mount[0].auth.client_id", "only one"},
+    {"authority", "@[mount.auth]\nauthority_host = \"login\"\n", 5, "mount[0].auth.authority_host",
+     "https://login.microsoftonline.us"},
+    {"a secret", "@[mount.auth]\nclient_secret = \"x\"\n", 5, "mount[0].auth.client_secret", ""},
     {"auth key", "@[mount.auth]\nmdoe = \"key\"\n", 5, "mount[0].auth.mdoe",
      "did you mean 'mode'?"},
     {"number where text is wanted", "@mode = 1\n", 4, "mount[0].mode", "string"},

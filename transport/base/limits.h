@@ -26,6 +26,12 @@ inline constexpr std::size_t kReceiveBufferBytes = 256u << 10;
 inline constexpr std::size_t kMaxRequestBytes = 8u << 10;  // a URL, SAS included
 static_assert(kMaxHeaderLineBytes <= kMaxHeaderBytes);
 
+// Identity.
+inline constexpr std::size_t kMaxTokenBytes = 16u << 10;
+inline constexpr std::size_t kMaxTokenBodyBytes = 64u << 10;  // an answer with a token in it
+inline constexpr std::size_t kMaxSecretFileBytes = 64u << 10; // a federated token, a certificate
+static_assert(kMaxTokenBytes < kMaxTokenBodyBytes);
+
 // Folder.
 inline constexpr unsigned kFileRingEntries = 128;
 inline constexpr unsigned kFileReadThreads = 4;  // the twin of the ring

@@ -4,11 +4,12 @@
 
 #include <algorithm>
 #include <cctype>
-#include <cstdlib>
 #include <optional>
 #include <utility>
 
+#include "transport/base/environment.h"
 #include "transport/blob/az_auth.h"
+#include "transport/identity/http_token_source.h"
 
 namespace penstock::origin {
 namespace {
@@ -21,11 +22,6 @@ constexpr std::string_view kDevelopmentKey =
 std::unexpected<Error> Wrong(std::string* explanation, std::string sentence) {
   *explanation = std::move(sentence);
   return Fail(Code::kInvalid, "reading credentials");
-}
-
-std::string Variable(const char* name) {
-  const char* value = std::getenv(name);
-  return value == nullptr ? std::string() : std::string(value);
 }
 
 std::string LowerCase(std::string_view text) {
@@ -74,15 +70,73 @@ Result<AzCredentials> FromSas(std::string_view text, std::string source, std::st
   return credentials;
 }
 
-enum class Wanted { kAny, kKey, kSas, kAnonymous };
+enum class Wanted { kAny, kKey, kSas, kAnonymous, kManaged, kWorkload, kPrincipal, kCli };
+
+struct ModeName {
+  std::string_view name;
+  Wanted wanted;
+};
+// Ours, and what BlobFuse2 calls the same in AZURE_STORAGE_AUTH_TYPE.
+constexpr ModeName kModeNames[] = {
+    {"", Wanted::kAny},
+    {"auto", Wanted::kAny},
+    {"key", Wanted::kKey},
+    {"sas", Wanted::kSas},
+    {"anon", Wanted::kAnonymous},
+    {"anonymous", Wanted::kAnonymous},
+    {"msi", Wanted::kManaged},
+    {"workload", Wanted::kWorkload},
+    {"workloadidentity", Wanted::kWorkload},
+    {"spn", Wanted::kPrincipal},
+    {"cli", Wanted::kCli},
+    {"azcli", Wanted::kCli},
+};
 
 std::optional<Wanted> ParseMode(std::string_view mode) {
   const std::string lower = LowerCase(mode);
-  if (lower.empty() || lower == "auto") return Wanted::kAny;
-  if (lower == "key") return Wanted::kKey;
-  if (lower == "sas") return Wanted::kSas;
-  if (lower == "anon" || lower == "anonymous") return Wanted::kAnonymous;
+  for (const ModeName& row : kModeNames) {
+    if (row.name == lower) return row.wanted;
+  }
   return std::nullopt;
+}
+
+identity::IdentityMode IdentityModeOf(Wanted wanted) {
+  switch (wanted) {
+    case Wanted::kManaged:
+      return identity::IdentityMode::kManaged;
+    case Wanted::kWorkload:
+      return identity::IdentityMode::kWorkload;
+    case Wanted::kPrincipal:
+      return identity::IdentityMode::kPrincipal;
+    case Wanted::kCli:
+      return identity::IdentityMode::kCli;
+    default:
+      return identity::IdentityMode::kAuto;
+  }
+}
+
+// Credentials by a token; anonymous if `auto` finds nothing to look for.
+Result<AzCredentials> FromIdentity(const AzEnvironment& environment, const AzAuth& auth,
+                                   Wanted wanted, const AzLocation& location,
+                                   std::string* explanation) {
+  const bool tls = location.origin.starts_with("https://");
+  for (const std::string* place : {&location.origin, &location.dfs_origin}) {
+    if (!place->starts_with("http://") || identity::IsLoopbackUrl(*place)) continue;
+    if (wanted == Wanted::kAny) return AzCredentials{};
+    return Wrong(explanation,
+                 fmt::format("{} is plain http: a token goes over https only", *place));
+  }
+  auto choice = identity::ChooseIdentity(IdentityModeOf(wanted), auth.identity,
+                                         environment.identity, AccountSuffix(location),
+                                         auth.ca_file, /*may_look=*/tls, explanation);
+  if (!choice) return std::unexpected(choice.error());
+  if (!*choice) return AzCredentials{};
+  auto keeper = identity::KeeperOf(**choice, explanation);
+  if (!keeper) return std::unexpected(keeper.error());
+  AzCredentials credentials;
+  credentials.kind = AzCredentials::Kind::kToken;
+  credentials.tokens = *std::move(keeper);
+  return credentials;
 }
 
 // What the connection string offers; kNotFound if it has nothing of the kind that is wanted.
@@ -108,14 +162,32 @@ Result<AzCredentials> FromConnectionString(const AzEnvironment& environment, Wan
 
 AzEnvironment AzEnvironment::FromProcess() {
   AzEnvironment environment;
-  environment.account = Variable("AZURE_STORAGE_ACCOUNT");
-  environment.key = Variable("AZURE_STORAGE_KEY");
-  if (environment.key.empty()) environment.key = Variable("AZURE_STORAGE_ACCESS_KEY");
-  environment.sas = Variable("AZURE_STORAGE_SAS_TOKEN");
-  environment.connection_string = Variable("AZURE_STORAGE_CONNECTION_STRING");
-  environment.auth_type = Variable("AZURE_STORAGE_AUTH_TYPE");
-  environment.blob_endpoint = Variable("AZURE_STORAGE_BLOB_ENDPOINT");
+  environment.account = Environment("AZURE_STORAGE_ACCOUNT");
+  environment.key = Environment("AZURE_STORAGE_KEY");
+  if (environment.key.empty()) environment.key = Environment("AZURE_STORAGE_ACCESS_KEY");
+  environment.sas = Environment("AZURE_STORAGE_SAS_TOKEN");
+  environment.connection_string = Environment("AZURE_STORAGE_CONNECTION_STRING");
+  environment.auth_type = Environment("AZURE_STORAGE_AUTH_TYPE");
+  environment.blob_endpoint = Environment("AZURE_STORAGE_BLOB_ENDPOINT");
+  for (const char* name : {"SSL_CERT_FILE", "CURL_CA_BUNDLE", "REQUESTS_CA_BUNDLE"}) {
+    if (environment.ca_file.empty()) environment.ca_file = Environment(name);
+  }
+  environment.identity = identity::IdentityEnvironment::FromProcess();
   return environment;
+}
+
+std::string AzCredentials::Describe() const {
+  switch (kind) {
+    case Kind::kAnonymous:
+      return "none, anonymous";
+    case Kind::kSharedKey:
+      return fmt::format("account key, {}", source);
+    case Kind::kSas:
+      return fmt::format("SAS, {}", source);
+    case Kind::kToken:
+      return tokens->Describe();
+  }
+  return "";
 }
 
 Result<ConnectionString> ParseConnectionString(std::string_view text, std::string* explanation) {
@@ -158,11 +230,11 @@ Result<ConnectionString> ParseConnectionString(std::string_view text, std::strin
   return parsed;
 }
 
-Result<AzCredentials> ChooseCredentials(const AzEnvironment& environment,
-                                        std::string_view auth_mode, std::string_view account,
-                                        std::string* explanation) {
-  auto wanted = ParseMode(auth_mode);
-  std::string_view spelled = auth_mode;
+Result<AzCredentials> ChooseCredentials(const AzEnvironment& environment, const AzAuth& auth,
+                                        const AzLocation& location, std::string* explanation) {
+  const std::string_view account = location.account;
+  auto wanted = ParseMode(auth.mode);
+  std::string_view spelled = auth.mode;
   if (wanted == Wanted::kAny && !environment.auth_type.empty()) {
     wanted = ParseMode(environment.auth_type);
     spelled = environment.auth_type;
@@ -170,11 +242,14 @@ Result<AzCredentials> ChooseCredentials(const AzEnvironment& environment,
   if (!wanted) {
     return Wrong(
         explanation,
-        fmt::format("the authentication mode '{}' is not known: allowed are auto, key, sas "
-                    "and anon",
+        fmt::format("the authentication mode '{}' is not known: allowed are auto, key, sas, "
+                    "msi, workload, spn, cli and anon",
                     spelled));
   }
   if (*wanted == Wanted::kAnonymous) return AzCredentials{};
+  if (*wanted != Wanted::kAny && *wanted != Wanted::kKey && *wanted != Wanted::kSas) {
+    return FromIdentity(environment, auth, *wanted, location, explanation);
+  }
   if (*wanted != Wanted::kSas && !environment.key.empty()) {
     return FromKey(environment.key, account, "AZURE_STORAGE_KEY", explanation);
   }
@@ -194,24 +269,22 @@ Result<AzCredentials> ChooseCredentials(const AzEnvironment& environment,
     return Wrong(explanation,
                  "the authentication mode is 'sas', but AZURE_STORAGE_SAS_TOKEN is not set");
   }
-  return AzCredentials{};
+  return FromIdentity(environment, auth, Wanted::kAny, location, explanation);
 }
 
 std::string EndpointFromEnvironment(const AzEnvironment& environment, std::string_view account) {
   if (!environment.blob_endpoint.empty()) return environment.blob_endpoint;
-  if (environment.connection_string.empty()) return "";
   std::string unused;
-  const auto parsed = ParseConnectionString(environment.connection_string, &unused);
-  if (!parsed || (!parsed->account.empty() && parsed->account != account)) return "";
-  return parsed->blob_endpoint;
+  if (const auto parsed = ParseConnectionString(environment.connection_string, &unused);
+      parsed && (parsed->account.empty() || parsed->account == account)) {
+    return parsed->blob_endpoint;
+  }
+  const std::string_view suffix = identity::SuffixOfAuthority(environment.identity.authority_host);
+  return suffix.empty() ? "" : fmt::format("https://{}.blob.{}", account, suffix);
 }
 
 std::string PlainHttpRisk(std::string_view origin, AzCredentials::Kind kind) {
-  constexpr std::string_view kPlain = "http://";
-  if (!origin.starts_with(kPlain)) return "";
-  std::string_view host = origin.substr(kPlain.size());
-  host = host.starts_with('[') ? host.substr(0, host.find(']') + 1) : host.substr(0, host.find(':'));
-  if (host == "localhost" || host == "[::1]" || host.starts_with("127.")) return "";
+  if (!origin.starts_with("http://") || identity::IsLoopbackUrl(origin)) return "";
   return fmt::format("{} is spoken to without TLS: {}; use https://", origin,
                      kind == AzCredentials::Kind::kSas
                          ? "whoever listens on the way can take the SAS token and use it"

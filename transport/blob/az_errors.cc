@@ -18,17 +18,17 @@ struct DenialMeaning {
 // What a service's refusal means, and what to do.
 constexpr DenialMeaning kDenials[] = {
     {"AuthenticationFailed",
-     "the signature was not accepted: the account key or SAS token is wrong, expired, or for "
-     "another "
+     "the signature or token was not accepted: the account key, SAS or token is wrong, expired, or "
+     "for another account"},
+    {"InvalidAuthenticationInfo",
+     "the credentials are malformed or expired, or the token is of another tenant than the "
      "account"},
-    {"InvalidAuthenticationInfo", "the credentials are malformed or expired"},
     {"NoAuthenticationInformation",
      "the container is not public and no credentials were given: set AZURE_STORAGE_KEY or "
-     "AZURE_STORAGE_SAS_TOKEN"},
+     "AZURE_STORAGE_SAS_TOKEN, or give this machine an identity (mount.auth.mode)"},
     {"PublicAccessNotPermitted",
      "the account allows no anonymous access and no credentials were given: set AZURE_STORAGE_KEY "
-     "or "
-     "AZURE_STORAGE_SAS_TOKEN"},
+     "or AZURE_STORAGE_SAS_TOKEN, or give this machine an identity (mount.auth.mode)"},
     {"AuthorizationFailure",
      "the account's firewall does not let this machine in, or the credentials lack the right"},
     {"AuthorizationPermissionMismatch",
@@ -135,12 +135,11 @@ std::string ClockNote(const HttpExchange& exchange, std::int64_t wall_ns) {
 
 std::string ExplainDenial(const HttpExchange& exchange, const AzService& service,
                           std::int64_t wall_ns) {
-  const AzCredentials& credentials = service.credentials();
   const std::string_view code = exchange.response.error_code;
   return fmt::format("{}: HTTP {} {}: {} (credentials: {}){}", service.location().Describe(),
                      exchange.status, code.empty() ? "without an error code" : code,
                      MeaningOfDenial(code),
-                     credentials.source.empty() ? "none, anonymous" : credentials.source,
+                     service.credentials().Describe(),
                      ClockNote(exchange, wall_ns));
 }
 

@@ -94,6 +94,7 @@ void AzOrigin::Cancel(Op* op) {
     const auto found = active_.find(op);
     if (found == active_.end()) return;
     found->second->cancelled.store(true, std::memory_order_release);
+    found->second->NoteCancelled();
   }
   client_.NoteCancelled();
 }

@@ -47,6 +47,7 @@ class AzOrigin final : public Origin {
   void StartProbe(ProbeOp* op) override;
   std::string Describe() const override { return service_.location().Describe(); }
   std::string Risk() const override;
+  std::string DescribeCredentials() const override { return service_.credentials().Describe(); }
 
   // For AzTask.
   const AzService& service() const { return service_; }

@@ -88,7 +88,8 @@ std::string AzService::UrlOf(const AzRequest& request, std::string_view path) co
   return url;
 }
 
-void AzService::Fill(const AzRequest& request, HttpExchange* exchange) const {
+void AzService::Fill(const AzRequest& request, HttpExchange* exchange,
+                     const identity::Token* token) const {
   const std::string path = PathOf(request);
   const std::string date = FormatHttpDate(clock_->WallNs());
   const std::string if_match =
@@ -105,6 +106,9 @@ void AzService::Fill(const AzRequest& request, HttpExchange* exchange) const {
   }
   if (!request.range.empty()) headers.push_back(fmt::format("Range: {}", request.range));
   if (!if_match.empty()) headers.push_back(fmt::format("If-Match: {}", if_match));
+  if (token != nullptr && !token->value.empty()) {
+    headers.push_back(fmt::format("Authorization: Bearer {}", token->value));
+  }
   if (signer_ == nullptr) return;
 
   SignedParts parts;

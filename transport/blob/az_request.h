@@ -50,8 +50,10 @@ class AzService {
   AzService(AzLocation location, AzCredentials credentials, const Clock* clock);
   ~AzService();
 
-  // Sets method, url and headers of `exchange`, signed with the time of now.
-  void Fill(const AzRequest& request, HttpExchange* exchange) const;
+  // Sets method, url and headers of `exchange`, signed with the time of now, or with `token` where
+  // the credentials are an identity's.
+  void Fill(const AzRequest& request, HttpExchange* exchange,
+            const identity::Token* token = nullptr) const;
 
   const AzLocation& location() const { return location_; }
   const AzCredentials& credentials() const { return credentials_; }

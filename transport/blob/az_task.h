@@ -11,6 +11,7 @@
 #include "transport/blob/az_request.h"
 #include "transport/http/http_client.h"
 #include "transport/http/retry.h"
+#include "transport/identity/token_keeper.h"
 #include "transport/origin/origin.h"
 
 namespace penstock::origin {
@@ -23,6 +24,8 @@ class AzTask : public HttpExchange {
 
   void Start() { SendNext(); }
   Op* op() const { return op_; }
+  // Its `cancelled` has been set.
+  void NoteCancelled();
 
   // For Probe: few tries, and a sentence about a failure.
   void MakeProbe(std::string* explanation);
@@ -56,9 +59,25 @@ class AzTask : public HttpExchange {
   bool probing() const { return explanation_ != nullptr; }
 
  private:
+  // Waits for a token, where there is none yet.
+  struct TokenWait final : identity::TokenWaiter {
+    explicit TokenWait(AzTask* owner) : task(owner) {}
+    void OnToken() override { task->OnToken(); }
+    AzTask* task;
+  };
+
   void Prepare() final;
   void OnOver() final;
+  // Puts it into the HTTP client's hands, once there is a token where one is needed.
+  void Send();
+  void OnToken();
+  // True if the token was refused and another one is on its way: the request is sent again, once.
+  bool ReplaceToken();
 
+  identity::TokenKeeper* tokens_;  // the service's; nullptr without an identity
+  identity::TokenPtr token_;       // that the last request was sent with
+  bool token_replaced_ = false;
+  TokenWait token_wait_{this};
   AzOrigin* origin_;
   Op* op_;
   RetryLimits retry_limits_;

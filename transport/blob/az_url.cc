@@ -263,6 +263,17 @@ Result<void> FindDfsEndpoint(std::string_view given, AzLocation* location,
   return {};
 }
 
+std::string AccountSuffix(const AzLocation& location) {
+  const std::size_t scheme = location.origin.find("://");
+  if (scheme == std::string::npos) return "";
+  std::string_view host = std::string_view(location.origin).substr(scheme + 3);
+  host = host.substr(0, host.find(':'));
+  const auto parts = SplitAccountHost(host);
+  if (!parts) return "";
+  // account.privatelink.blob.core... and account.z1.blob.storage... say more, or other things.
+  return std::string(parts->suffix);
+}
+
 std::string OtherReading(const AzLocation& location, std::string_view usual_account) {
   std::string path = fmt::format("{}/{}", location.account, location.container);
   if (!location.prefix.empty()) path += "/" + location.prefix;

@@ -44,6 +44,10 @@ Result<AzLocation> ParseAzUrl(std::string_view url, std::string_view endpoint,
 Result<void> FindDfsEndpoint(std::string_view given, AzLocation* location,
                              std::string* explanation);
 
+// The cloud of the account, "core.windows.net"; "" if the host does not show it (a private name, an
+// address).
+std::string AccountSuffix(const AzLocation& location);
+
 // How az://X/Y/Z reads if X was meant as the container, for when X turns out not to be an account.
 // `usual_account` is the account that the environment names, "" if none.
 std::string OtherReading(const AzLocation& location, std::string_view usual_account);

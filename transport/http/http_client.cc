@@ -38,6 +38,8 @@ const char* HttpMethodName(HttpMethod method) {
       return "HEAD";
     case HttpMethod::kPut:
       return "PUT";
+    case HttpMethod::kPost:
+      return "POST";
     case HttpMethod::kDelete:
       return "DELETE";
   }

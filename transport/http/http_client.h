@@ -30,7 +30,7 @@
 
 namespace penstock::origin {
 
-enum class HttpMethod : std::uint8_t { kGet, kHead, kPut, kDelete };
+enum class HttpMethod : std::uint8_t { kGet, kHead, kPut, kPost, kDelete };
 const char* HttpMethodName(HttpMethod method);
 
 class HttpExchange {
@@ -44,7 +44,7 @@ class HttpExchange {
   HttpMethod method = HttpMethod::kGet;
   std::string url;
   std::vector<std::string> headers;      // "Name: value"
-  std::span<const std::byte> send_body;  // PUT
+  std::span<const std::byte> send_body;  // PUT, POST
 
   // For limits and counters.
   RequestKind kind = RequestKind::kGet;
@@ -88,8 +88,9 @@ struct HttpLimits {
   std::int64_t connect_timeout_ms = 10'000;
   std::int64_t request_timeout_ms = 30'000;
   std::int64_t stall_timeout_ms = 15'000;  // no byte for so long ends a try
-  std::string ca_file;
-  bool http2 = false;  // where a server offers it over TLS
+  bool http2 = false;                      // where a server offers it over TLS
+  std::string ca_file;                     // certificates to trust instead of the system's
+  bool use_proxy = true;  // as http_proxy, HTTPS_PROXY and NO_PROXY say; false: never
 };
 
 struct HttpCounters {

@@ -105,6 +105,10 @@ constexpr std::array kKnownFields = {
                [](std::string_view value, ResponseHeaders* headers) {
                  headers->content_crc64 = Token(value);
                }},
+    KnownField{"www-authenticate",
+               [](std::string_view value, ResponseHeaders* headers) {
+                 headers->challenge = Token(value);
+               }},
 };
 
 }  // namespace
@@ -123,6 +127,7 @@ void ResponseHeaders::Clear() {
   continuation.clear();
   content_md5.clear();
   content_crc64.clear();
+  challenge.clear();
   total_bytes = 0;
 }
 

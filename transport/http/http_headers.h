@@ -32,6 +32,7 @@ struct ResponseHeaders {
   std::string continuation;           // x-ms-continuation: the marker of a listing's next page, as it came
   std::string content_md5;            // base64
   std::string content_crc64;          // x-ms-content-crc64, base64
+  std::string challenge;              // WWW-Authenticate, the last one
   std::size_t total_bytes = 0;        // of all header lines, to bound them
 
   void Clear();

@@ -74,6 +74,7 @@ bool HttpTransfer::SetUpOnce(const HttpLimits& limits, CURLSH* share) {
   set(CURLOPT_USERAGENT, "penstock/0.1");
   set(CURLOPT_BUFFERSIZE, static_cast<long>(limits::kReceiveBufferBytes));
   set(CURLOPT_TCP_KEEPALIVE, 1L);
+  set(CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);  // a proxy's are not the server's
   set(CURLOPT_SSL_VERIFYPEER, 1L);
   set(CURLOPT_SSL_VERIFYHOST, 2L);
   set(CURLOPT_SSLVERSION, static_cast<long>(CURL_SSLVERSION_TLSv1_2));
@@ -83,6 +84,7 @@ bool HttpTransfer::SetUpOnce(const HttpLimits& limits, CURLSH* share) {
   set(CURLOPT_LOW_SPEED_TIME,
       static_cast<long>(std::max<std::int64_t>(1, limits.stall_timeout_ms / 1'000)));
   if (!limits.ca_file.empty()) set(CURLOPT_CAINFO, limits.ca_file.c_str());
+  if (!limits.use_proxy) set(CURLOPT_NOPROXY, "*");
   set(CURLOPT_HEADERFUNCTION, &HttpTransfer::HeaderCallback);
   set(CURLOPT_HEADERDATA, this);
   set(CURLOPT_WRITEFUNCTION, &HttpTransfer::BodyCallback);
@@ -128,6 +130,11 @@ bool HttpTransfer::SetMethod() {
       return ok && curl_easy_setopt(handle_, CURLOPT_UPLOAD, 1L) == CURLE_OK &&
              curl_easy_setopt(handle_, CURLOPT_INFILESIZE_LARGE,
                               static_cast<curl_off_t>(exchange_->send_body.size())) == CURLE_OK;
+    case HttpMethod::kPost:  // libcurl reads the body in place: it can send it again by itself
+      return ok && curl_easy_setopt(handle_, CURLOPT_POST, 1L) == CURLE_OK &&
+             curl_easy_setopt(handle_, CURLOPT_POSTFIELDSIZE_LARGE,
+                              static_cast<curl_off_t>(exchange_->send_body.size())) == CURLE_OK &&
+             curl_easy_setopt(handle_, CURLOPT_POSTFIELDS, exchange_->send_body.data()) == CURLE_OK;
   }
   return false;
 }
@@ -164,6 +171,9 @@ HttpExchange* HttpTransfer::End(CURLcode result, std::int64_t now_ns) {
         meaning.fault == Fault::kTimeout && now_ns >= exchange_->deadline_ns - kNsPerMs;
     exchange_->fault = late ? Fault::kDeadline : meaning.fault;
     exchange_->fault_sentence = meaning.sentence;
+    const bool by_proxy =
+        curl_easy_getinfo(handle_, CURLINFO_HTTP_CONNECTCODE, &value) == CURLE_OK && value >= 400;
+    if (by_proxy) exchange_->fault_sentence = "the proxy refused to connect (its credentials?)";
   }
   exchange_->wire_ns = now_ns - began_ns_;
   HttpExchange* exchange = exchange_;

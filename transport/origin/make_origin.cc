@@ -11,8 +11,10 @@
 namespace penstock::origin {
 namespace {
 
-Result<std::unique_ptr<Origin>> MakeAzOrigin(const OriginConfig& config, std::string* explanation) {
+Result<std::unique_ptr<Origin>> MakeAzOrigin(OriginConfig config, std::string* explanation) {
   const AzEnvironment environment = AzEnvironment::FromProcess();
+  // libcurl as a library does not look at these.
+  if (config.ca_file.empty()) config.ca_file = environment.ca_file;
   auto location = ParseAzUrl(config.url, config.endpoint, explanation);
   if (!location) return std::unexpected(location.error());
   // An http(s) address says itself where the service answers.
@@ -24,8 +26,8 @@ Result<std::unique_ptr<Origin>> MakeAzOrigin(const OriginConfig& config, std::st
   if (auto found = FindDfsEndpoint(config.dfs_endpoint, &*location, explanation); !found) {
     return std::unexpected(found.error());
   }
-  auto credentials =
-      ChooseCredentials(environment, config.auth_mode, location->account, explanation);
+  const AzAuth auth{config.auth_mode, config.identity, config.ca_file};
+  auto credentials = ChooseCredentials(environment, auth, *location, explanation);
   if (!credentials) return std::unexpected(credentials.error());
   return std::make_unique<AzOrigin>(*std::move(location), *std::move(credentials), config,
                                     environment.account);

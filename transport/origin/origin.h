@@ -25,6 +25,7 @@
 #include <vector>
 
 #include "transport/base/result.h"
+#include "transport/identity/identity_config.h"
 #include "transport/traffic/pacer.h"
 #include "transport/traffic/request_counters.h"
 
@@ -136,6 +137,8 @@ class Origin {
   virtual std::string Risk() const { return ""; }
   // What to call it in a log: no secrets ("az://account/container/prefix").
   virtual std::string Describe() const = 0;
+  // What it signs in with, for a person: no secrets. "" if it needs no credentials.
+  virtual std::string DescribeCredentials() const { return ""; }
 };
 
 // How to reach an origin, as the configuration says it; secrets come from `credentials`.
@@ -143,7 +146,8 @@ struct OriginConfig {
   std::string url;                 // az://, https://...blob..., abfss://, file:///
   std::string endpoint;            // optional, e.g. "http://127.0.0.1:10000/account"
   std::string dfs_endpoint;        // optional: the same for hierarchical namespaces
-  std::string auth_mode = "auto";  // key, sas, anon, auto (later msi, workload, spn)
+  std::string auth_mode = "auto";  // key, sas, msi, workload, spn, cli, anon
+  identity::IdentityConfig identity;
   std::int64_t request_timeout_ms = 30'000;
   std::int64_t connect_timeout_ms = 10'000;
   std::uint32_t max_connections = 32;

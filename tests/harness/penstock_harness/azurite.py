@@ -12,6 +12,7 @@ import os
 import secrets
 import shutil
 import socket
+import ssl
 import subprocess
 import tempfile
 import time
@@ -61,9 +62,11 @@ class Azurite:
     """One server with a fresh folder (Azurite frees overwritten data late) and an account of its own.
 
     With `own_netns` it runs in a network namespace with nothing but loopback, which a sidecar's
-    container joins: `pid` names that namespace."""
+    container joins: `pid` names that namespace. With `tls` (files: certificate, key, CA) it speaks
+    https and takes Entra ID's bearer tokens (issuer, audience and times are looked at)."""
 
-    def __init__(self, own_netns=False, container_program=None):
+    def __init__(self, own_netns=False, container_program=None, tls=None):
+        self.tls = tls
         self.account = "pensttest" + secrets.token_hex(4)
         self.key = base64.b64encode(secrets.token_bytes(32)).decode()
         self.folder = tempfile.mkdtemp(prefix="pst-azurite-", dir="/tmp")
@@ -74,6 +77,8 @@ class Azurite:
         command = ["node", os.path.realpath(_SERVER), "--blobHost", "127.0.0.1", "--blobPort",
                    str(self.port), "--location", os.path.join(self.folder, "data"),
                    "--skipApiVersionCheck", "--disableTelemetry"]
+        if tls:
+            command += ["--oauth", "basic", "--cert", tls[0], "--key", tls[1]]
         if own_netns:
             command = [container_program, "--net-only", "--"] + command
         os.mkdir(os.path.join(self.folder, "data"))
@@ -106,7 +111,7 @@ class Azurite:
 
     @property
     def endpoint(self):
-        return f"http://127.0.0.1:{self.port}/{self.account}"
+        return f"{'https' if self.tls else 'http'}://127.0.0.1:{self.port}/{self.account}"
 
     def access_log(self):
         with open(self.log, errors="replace") as log:
@@ -178,6 +183,9 @@ class Azurite:
         target = quoted + ("?" + urllib.parse.urlencode(query) if query else "")
         connection = http.client.HTTPConnection("127.0.0.1", self.port)
         connection.sock = self._connect()
+        if self.tls:
+            connection.sock = ssl.create_default_context(cafile=self.tls[2]).wrap_socket(
+                connection.sock, server_hostname="127.0.0.1")
         try:
             connection.request(method, target, body=body, headers=headers)
             response = connection.getresponse()

@@ -34,6 +34,7 @@ class Mount:
     origin: str
     keys: dict = field(default_factory=dict)      # more keys of [[mount]]
     auth: str = ""                                # mode of [mount.auth]
+    auth_keys: dict = field(default_factory=dict)  # more keys of it
 
 
 def _toml(value):
@@ -95,6 +96,7 @@ class Job:
             lines += [f"{key} = {_toml(value)}" for key, value in mount.keys.items()]
             if mount.auth:
                 lines += ["[mount.auth]", f"mode = {_toml(mount.auth)}"]
+                lines += [f"{key} = {_toml(value)}" for key, value in mount.auth_keys.items()]
         with open(self.config, "w") as file:
             file.write("\n".join(lines) + "\n")
 

@@ -10,16 +10,23 @@ namespace {
 
 using Kind = AzCredentials::Kind;
 
+// Plain http to this machine: `auto` takes identities that are named, and looks for no others.
+AzLocation Here(const std::string& endpoint = "http://127.0.0.1:10000/acct") {
+  std::string why;
+  return ParseAzUrl("az://acct/container", endpoint, &why).value();
+}
+
 AzCredentials Choose(const AzEnvironment& environment, const std::string& mode = "auto") {
   std::string why;
-  auto chosen = ChooseCredentials(environment, mode, "acct", &why);
+  auto chosen = ChooseCredentials(environment, AzAuth{mode, {}, ""}, Here(), &why);
   EXPECT_TRUE(chosen) << why;
   return chosen.value_or(AzCredentials{});
 }
 
-std::string WhyNot(const AzEnvironment& environment, const std::string& mode = "auto") {
+std::string WhyNot(const AzEnvironment& environment, const std::string& mode = "auto",
+                   const AzLocation& location = Here()) {
   std::string why;
-  EXPECT_FALSE(ChooseCredentials(environment, mode, "acct", &why));
+  EXPECT_FALSE(ChooseCredentials(environment, AzAuth{mode, {}, ""}, location, &why));
   return why;
 }
 
@@ -54,7 +61,7 @@ TEST(AzCredentials, TheModeDecides) {
   environment.sas.clear();
   EXPECT_NE(WhyNot(environment).find("AZURE_STORAGE_SAS_TOKEN is not set"), std::string::npos);
   EXPECT_NE(WhyNot({}, "key").find("AZURE_STORAGE_KEY"), std::string::npos);
-  EXPECT_NE(WhyNot({}, "magic").find("allowed are auto, key, sas and anon"), std::string::npos);
+  EXPECT_NE(WhyNot({}, "magic").find("allowed are auto, key, sas, msi"), std::string::npos);
 }
 
 TEST(AzCredentials, BadOnesAreExplainedWithoutQuotingThem) {
@@ -71,6 +78,74 @@ TEST(AzCredentials, BadOnesAreExplainedWithoutQuotingThem) {
   EXPECT_EQ(why.find("U0VDUkVU"), std::string::npos);
   environment.connection_string = "nonsense";
   EXPECT_NE(WhyNot(environment).find("connection string"), std::string::npos);
+}
+
+AzEnvironment WithPrincipal() {
+  AzEnvironment environment;
+  environment.identity.client_id = "app";
+  environment.identity.tenant_id = "tenant";
+  environment.identity.client_secret = "s";
+  return environment;
+}
+
+TEST(AzCredentials, AutoTakesIdentitiesThatAreNamedAfterKeysAndInOrder) {
+  AzEnvironment environment = WithPrincipal();
+  EXPECT_EQ(Choose(environment).Describe(), "service principal with a secret, client_id app");
+  environment.identity.federated_token_file = "/token";
+  EXPECT_EQ(Choose(environment).Describe(), "service principal with a secret, client_id app");
+  environment.identity.client_secret.clear();
+  environment.identity.places.identity_endpoint = "http://127.0.0.1:1/";
+  environment.identity.places.identity_header = "header";
+  EXPECT_EQ(Choose(environment).Describe(), "workload identity, client_id app");
+  environment.identity.federated_token_file.clear();
+  EXPECT_EQ(Choose(environment).Describe(), "managed identity (App Service), client_id app");
+  environment.key = "a2V5";
+  EXPECT_EQ(Choose(environment).kind, Kind::kSharedKey);
+  environment.key.clear();
+  environment.auth_type = "workloadidentity";  // as BlobFuse2 writes it
+  EXPECT_NE(WhyNot(environment).find("AZURE_FEDERATED_TOKEN_FILE"), std::string::npos);
+}
+
+TEST(AzCredentials, MountsOfOneIdentityShareItsToken) {
+  const AzEnvironment environment = WithPrincipal();
+  const AzCredentials one = Choose(environment, "spn");
+  EXPECT_EQ(one.tokens, Choose(environment, "spn").tokens);
+  AzEnvironment other = environment;
+  other.identity.client_secret = "t";
+  EXPECT_NE(one.tokens, Choose(other, "spn").tokens);
+}
+
+TEST(AzCredentials, ATokenNeverGoesOverPlainHttp) {
+  const AzEnvironment environment = WithPrincipal();
+  const AzLocation plain = Here("http://storage.example/acct");
+  EXPECT_NE(WhyNot(environment, "spn", plain).find("https only"), std::string::npos);
+  EXPECT_NE(WhyNot(environment, "msi", Here("http://127.0.0.1.example/acct")).find("https only"),
+            std::string::npos);
+  std::string why;
+  EXPECT_EQ(ChooseCredentials(environment, AzAuth{}, plain, &why)->kind, Kind::kAnonymous);
+}
+
+TEST(AzCredentials, WhatAnIdentityLacksIsSaid) {
+  EXPECT_NE(WhyNot({}, "spn").find("AZURE_CLIENT_SECRET"), std::string::npos);
+  EXPECT_NE(WhyNot({}, "workload").find("AZURE_FEDERATED_TOKEN_FILE"), std::string::npos);
+  AzEnvironment environment = WithPrincipal();
+  environment.identity.tenant_id = "../tenant";
+  EXPECT_NE(WhyNot(environment, "spn").find("tenant"), std::string::npos);
+  environment.identity.tenant_id.clear();
+  EXPECT_NE(WhyNot(environment, "spn").find("AZURE_TENANT_ID"), std::string::npos);
+  environment = WithPrincipal();
+  environment.identity.authority_host = "http://login.example";
+  EXPECT_NE(WhyNot(environment, "spn").find("authority"), std::string::npos);
+}
+
+TEST(AzCredentials, UserDelegationSasIsASas) {
+  AzEnvironment environment;
+  environment.sas =
+      "sp=rl&st=2026-01-01T00:00:00Z&se=2026-01-02T00:00:00Z&skoid=o&sktid=t&skt=a&ske=b&sks=b&"
+      "skv=2023-11-03&spr=https&sv=2023-11-03&sr=c&sig=abc%3D";
+  EXPECT_EQ(Choose(environment).kind, Kind::kSas);
+  EXPECT_EQ(Choose(environment).sas_query, environment.sas);
+  EXPECT_EQ(Choose(environment).Describe(), "SAS, AZURE_STORAGE_SAS_TOKEN");
 }
 
 TEST(ConnectionString, Parts) {
@@ -110,6 +185,13 @@ TEST(AzEnvironment, Endpoints) {
   environment.connection_string = kConnection;
   EXPECT_EQ(EndpointFromEnvironment(environment, "acct"), "https://acct.blob.x.y");
   EXPECT_EQ(EndpointFromEnvironment(environment, "other"), "");
+  environment.identity.authority_host = "https://login.microsoftonline.us/";
+  EXPECT_EQ(EndpointFromEnvironment(environment, "acct"), "https://acct.blob.x.y");
+  EXPECT_EQ(EndpointFromEnvironment(environment, "other"),
+            "https://other.blob.core.usgovcloudapi.net");
+  environment.identity.authority_host = "login.chinacloudapi.cn";
+  EXPECT_EQ(EndpointFromEnvironment(environment, "other"),
+            "https://other.blob.core.chinacloudapi.cn");
   environment.blob_endpoint = "https://private";
   EXPECT_EQ(EndpointFromEnvironment(environment, "acct"), "https://private");
 }
