@@ -317,7 +317,9 @@ TEST_F(FaultTest, AnUnreachableServerEndsWithTheDeadline) {
   const auto start = SystemClock::Get().NowNs();
   const auto read = Read(*origin, "v1", 1'200);
   const auto took_ms = (SystemClock::Get().NowNs() - start) / kNsPerMs;
-  EXPECT_EQ(read.error.code, Code::kUnavailable) << read.error.context;
+  // Refused, or cut short by the deadline in the middle of a try.
+  EXPECT_TRUE(read.error.code == Code::kUnavailable || read.error.code == Code::kDeadline)
+      << read.error.context;
   EXPECT_LT(took_ms, 5'000);
   EXPECT_GE(origin->Stats().retries, 2u);
   std::string why;

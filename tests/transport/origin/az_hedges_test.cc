@@ -29,6 +29,9 @@ std::string Answer(const std::string& body = kBody, const std::string& etag = "v
 
 // Answers at once while it trains; after that `slow` answers the first request and `second` the
 // second one, and all others get the right answer.
+// A deadline that falls between two tries ends with what the last try saw.
+bool EndedByTime(Code code) { return code == Code::kDeadline || code == Code::kUnavailable; }
+
 class HedgeTest : public testing::Test {
  protected:
   void SetUp() override { setenv("AZURE_STORAGE_KEY", "c2VjcmV0", 1); }
@@ -101,7 +104,7 @@ TEST_F(HedgeTest, BytesOfTwoAnswersNeverMix) {
 TEST_F(HedgeTest, MostOfItThereMeansNoSecondRequest) {
   Start([] { return ScriptedReply{Answer().substr(0, 39'000), Then::kHang}; },
         [] { return ScriptedReply{Answer(), Then::kKeep}; });
-  EXPECT_EQ(Read("v1", 700).error.code, Code::kDeadline);
+  EXPECT_TRUE(EndedByTime(Read("v1", 700).error.code));
   EXPECT_EQ(origin_->Stats().hedges, 0u);
 }
 
@@ -178,7 +181,7 @@ TEST_F(HedgeTest, AThrottledSecondRequestIsTheLastForAWhile) {
 TEST_F(HedgeTest, NoneWhileTheUsualLatencyIsUnknown) {
   Start([] { return ScriptedReply{"", Then::kHang}; },
         [] { return ScriptedReply{Answer(), Then::kKeep}; }, /*train=*/false);
-  EXPECT_EQ(Read("v1", 500).error.code, Code::kDeadline);
+  EXPECT_TRUE(EndedByTime(Read("v1", 500).error.code));
   EXPECT_EQ(origin_->Stats().hedges, 0u);
 }
 
@@ -193,7 +196,7 @@ TEST_F(HedgeTest, AGuessGetsNone) {
   op.deadline_ns = InMs(500);
   op.buffers.push_back(std::as_writable_bytes(std::span(bytes)));
   RunOp(&op, [&](ReadOp* started) { origin_->Read(started); });
-  EXPECT_EQ(op.error.code, Code::kDeadline);
+  EXPECT_TRUE(EndedByTime(op.error.code)) << op.error.context;
   EXPECT_EQ(origin_->Stats().hedges, 0u);
 }
 
