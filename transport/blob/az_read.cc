@@ -29,8 +29,8 @@ bool WantedRange::IsRightRange(const HttpExchange& answer) const {
 
 bool WantedRange::EndsBefore(const HttpExchange& answer) const {
   const auto& range = answer.response.content_range;
-  return answer.response.content_length == 0u ||
-         (range && range->total && *range->total - offset < size);
+  if (range) return range->total && *range->total - offset < size;
+  return answer.response.content_length == 0u && !answer.response.bad_content_range;
 }
 
 // The second request beside a slow one.

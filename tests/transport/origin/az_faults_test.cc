@@ -159,6 +159,12 @@ TEST_F(FaultTest, WrongRanges) {
             Code::kTruncated);
   EXPECT_EQ(Outcome(Always({HttpAnswer(200, {"ETag: \"v1\""}, kBody), Then::kKeep})),
             Code::kTruncated);
+  // Nothing at all, where the range is said to be there: only its own total makes a blob too short.
+  for (const char* range : {"Content-Range: bytes 5000-5999/10000", "Content-Range: bytes 1-0/1"}) {
+    const ScriptedReply nothing{HttpAnswer(206, {"ETag: \"v1\"", range}, ""), Then::kKeep};
+    EXPECT_EQ(Outcome(Always(nothing)), Code::kTruncated) << range;
+    ExpectMended(nothing);
+  }
   // 206 without saying which part.
   EXPECT_EQ(Outcome(Always({HttpAnswer(206, {"ETag: \"v1\""}, kBody), Then::kKeep})),
             Code::kTruncated);
