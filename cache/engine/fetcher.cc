@@ -142,6 +142,7 @@ void Fetcher::Promote(Flight* flight) {
   std::unique_ptr<Flight> taken = Dequeue(flight);
   flight->prefetch = false;
   flight->group = 0;
+  flight->give_up_ns = MonotonicNs() + (*mounts_)[flight->file->info.key.mount].deadline_ns;
   Enqueue(std::move(taken));
 }
 
@@ -243,9 +244,10 @@ void Fetcher::Pump() {
 bool Fetcher::PumpQueue(Queue* queue, std::uint64_t max_bytes) {
   while (!queue->empty()) {
     Flight* next = queue->front().get();
-    if (!HasPlace(*next, max_bytes)) return false;
-    if (!ReserveAll(next)) {
-      if (next->prefetch || MonotonicNs() >= next->give_up_ns) {
+    const bool late = MonotonicNs() >= next->give_up_ns;
+    if (!late && !HasPlace(*next, max_bytes)) return false;
+    if (late || !ReserveAll(next)) {
+      if (late || next->prefetch) {
         const std::unique_ptr<Flight> given_up = Dequeue(next);
         Finish(given_up.get(), EIO, {});
         continue;
@@ -299,7 +301,7 @@ void Fetcher::StartRead(std::unique_ptr<Flight> flight) {
   call->name = info.path;
   call->version = info.token;
   call->offset = static_cast<std::uint64_t>(flight->first) << PST_RANGE_SHIFT;
-  call->deadline_ns = MonotonicNs() + mount.deadline_ns;
+  call->deadline_ns = flight->give_up_ns;
   call->want_crcs = true;
   call->prefetch = flight->prefetch;
   for (const Space& space : flight->spaces) call->buffers.emplace_back(tier_->Bytes(space), space.bytes);

@@ -102,7 +102,7 @@ class Fetcher {
     std::unordered_set<Asker> askers;
     Queue::iterator at;                    // in its queue, while `call` is null
     ReadCall* call = nullptr;
-    std::int64_t give_up_ns = 0;           // for a place in the arena
+    std::int64_t give_up_ns = 0;           // the mount's deadline, the wait for its turn included
     std::vector<Space> spaces;
   };
   struct File {

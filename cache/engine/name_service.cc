@@ -19,6 +19,8 @@ constexpr std::size_t kMaxDirectories = 32'768;
 // quarter of the index.
 constexpr std::uint64_t kAheadNameBytes = 2 * 256;
 constexpr int kEvictionLooks = 16;  // at directories, to make room for one
+// A service may answer with no names and a marker, where it looked through what has been deleted.
+constexpr unsigned kMaxEmptyPages = 1'000;
 constexpr std::size_t kMaxAbandoned = 16;
 constexpr std::uint64_t kTrimNames = 20'000;
 
@@ -321,6 +323,8 @@ void NameService::StartOver(std::uint32_t mount, std::string_view path) {
     if (key.mount != mount || !(IsBelow(flight->path, path) || flight->path == parent)) continue;
     if (!std::exchange(flight->awaited, false)) calls_->Cancel(flight->call);
     flight->builder = {};
+    flight->empty_pages = 0;
+    flight->markers.clear();
     flight->first_page = true;
     flight->expires_ns = TtlFromNow(mount);
     AskPage(flight.get(), "");
@@ -345,6 +349,7 @@ void NameService::List(std::uint32_t mount, const std::string& path, Asker asker
   if (flight == nullptr) return done(EIO, nullptr);
   const std::int64_t expires_ns = flight->expires_ns;
   if (std::exchange(flight->abandoned, false)) --abandoned_;
+  flight->asked_until_ns = Deadline(mount);
   places_[asker] = {{mount, id}, true};
   flight->whole_waiters.emplace(asker, [this, mount, path, id, expires_ns, asker, done = std::move(done)](
                                            int err, std::shared_ptr<const Listing> listing) mutable {
@@ -415,7 +420,7 @@ void NameService::PageDone(const CatalogKey& key, std::uint64_t serial, ListCall
     walks_.Counted(mount, flight->path, listing->count());
     return EndList(mount, id, 0, std::move(listing));
   }
-  if (flight->builder.Full()) return EndList(mount, id, ENOMEM, nullptr);
+  if (const int problem = NextPageProblem(flight, call)) return EndList(mount, id, problem, nullptr);
   flight->first_page = false;
   auto waiters = std::exchange(flight->first_waiters, {});
   Released(waiters);
@@ -423,8 +428,17 @@ void NameService::PageDone(const CatalogKey& key, std::uint64_t serial, ListCall
   // A waiter may have asked for the whole meanwhile.
   const auto again = lists_.find(key);
   if (again == lists_.end() || again->second->serial != serial) return;
-  if (again->second->whole_waiters.empty() && !again->second->abandoned) return DropList(key);
+  const bool unwanted = !again->second->abandoned || MonotonicNs() >= again->second->asked_until_ns;
+  if (again->second->whole_waiters.empty() && unwanted) return DropList(key);
   AskPage(again->second.get(), std::move(call.next_marker));
+}
+
+// Whatever the origin answers: it ends.
+int NameService::NextPageProblem(ListFlight* flight, const ListCall& call) {
+  if (flight->builder.Full()) return ENOMEM;
+  flight->empty_pages = call.entries.empty() ? flight->empty_pages + 1 : 0;
+  if (flight->empty_pages > kMaxEmptyPages) return EIO;
+  return flight->markers.insert(call.next_marker).second ? 0 : EIO;
 }
 
 void NameService::AddChildren(ListFlight* flight, const std::vector<origin::ObjectInfo>& children) {

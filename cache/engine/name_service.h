@@ -22,6 +22,7 @@
 #include <string>
 #include <string_view>
 #include <unordered_map>
+#include <unordered_set>
 #include <vector>
 
 #include "cache/engine/catalog.h"
@@ -86,8 +87,11 @@ class NameService : private WalkedNames {
     ListingBuilder builder;
     std::int64_t expires_ns = 0;
     bool first_page = true;
-    bool abandoned = false;              // goes on without anybody waiting
+    bool abandoned = false;              // goes on without anybody waiting, until asked_until_ns
     bool awaited = false;                // a flat listing under way may bring it: not asked for yet
+    std::int64_t asked_until_ns = 0;     // the last question, and the mount's deadline
+    unsigned empty_pages = 0;            // in a row
+    std::unordered_set<std::string> markers;  // that have come: none may come twice
     std::map<Asker, std::move_only_function<void(int)>> first_waiters;  // the first page decides
     std::map<Asker, ListDone> whole_waiters;
   };
@@ -125,6 +129,8 @@ class NameService : private WalkedNames {
   // Null: MayAsk() or MayWait() said no.
   ListFlight* StartList(std::uint32_t mount, const std::string& path);
   void AskPage(ListFlight* flight, std::string marker);
+  // 0, or why the next page is not to be asked for.
+  static int NextPageProblem(ListFlight* flight, const ListCall& call);
   void PageDone(const CatalogKey& key, std::uint64_t serial, ListCall& call);
   void EndList(std::uint32_t mount, pst_key128 id, int err, std::shared_ptr<Listing> listing);
   std::shared_ptr<Listing> FinishListing(ListFlight* flight);
