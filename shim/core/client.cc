@@ -72,7 +72,13 @@ int ClaimForgotten(pst_session* session) {
   return -1;
 }
 
-// Claims a request slot; its number, or -1 if all stay busy until the deadline.
+// Nobody answers in the memory of a dead sidecar, also when another thread has joined its successor, whose
+// socket is alive.
+bool StillJoined(const pst_session* session) {
+  return __atomic_load_n(&g_client.session, __ATOMIC_ACQUIRE) == session && SidecarAlive();
+}
+
+// Claims a request slot; its number, or -1 if all stay busy until the deadline or as long as the session lasts.
 int Claim(pst_session* session, int64_t deadline_ns) {
   for (;;) {
     uint32_t start = t_line;
@@ -85,7 +91,7 @@ int Claim(pst_session* session, int64_t deadline_ns) {
     }
     int forgotten = ClaimForgotten(session);
     if (forgotten >= 0) return forgotten;
-    if (PstMonotonicNs() >= deadline_ns) return -1;
+    if (PstMonotonicNs() >= deadline_ns || !StillJoined(session)) return -1;
     PstSleepNs(kMs);
   }
 }
@@ -135,7 +141,7 @@ Outcome Wait(pst_session* session, int at, int64_t deadline_ns) {
     PstFutexWait(state, PST_REQUEST_SUBMITTED, slice, true);
     if (PST_LOAD_ACQUIRE(state) == PST_REQUEST_DONE) return Outcome::kAnswered;
     if (PstMonotonicNs() - looked_ns < kSliceNs / 2) continue;
-    if (!SidecarAlive()) return Outcome::kLost;
+    if (!StillJoined(session)) return Outcome::kLost;
     looked_ns = PstMonotonicNs();
   }
 }
@@ -172,7 +178,7 @@ Outcome AskOnce(pst_session* session, const Ask& ask, int64_t deadline_ns, Answe
   int doorbell = OwnFdChecked(Own::kDoorbell);
   if (doorbell < 0) return Outcome::kLost;
   int at = Claim(session, deadline_ns);
-  if (at < 0) return SidecarAlive() ? Outcome::kBusy : Outcome::kLost;
+  if (at < 0) return StillJoined(session) ? Outcome::kBusy : Outcome::kLost;
   Fill(session, at, ask, deadline_ns);
   Submit(session, at, doorbell);
   Outcome outcome = Wait(session, at, deadline_ns + kGraceNs);

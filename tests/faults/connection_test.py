@@ -135,6 +135,29 @@ class RefusedTest(FaultTest):
         self.assert_recovers(restart=True)
 
 
+class RestartTest(FaultTest):
+    """A sidecar that dies under many threads, and its successor: no question gets lost between the two, so
+    that somebody would wait for an answer until the end of his patience."""
+
+    deadline = 10.0
+    readers_count = 3
+
+    def test_threads_that_ask_while_another_one_joins_anew(self):
+        for round_number in range(3):
+            self.proxy.add(faults.late(0.3 * self.slow), kind="read")
+            names = [name for name in self.names if self.data.sizes[name]]
+            self.readers.start(names, how="read", threads=len(names), split=True, seed=round_number)
+            time.sleep(0.1)
+            self.job.kill_sidecar()
+            self.job.start(wait=False)
+            outcome = self.readers.finish()
+            self.proxy.clear()
+            self.assert_whole(outcome)
+            self.assert_no_hang(outcome)
+        self.job.wait_ready()
+        self.assert_recovers()
+
+
 class StormTest(FaultTest):
     """A dead server and 16 readers that do not give up."""
 
