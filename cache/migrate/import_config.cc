@@ -344,6 +344,8 @@ void TakeAuth(Source& source, Draft* draft, std::vector<std::string>* environmen
   const std::string name = mode == nullptr ? "" : Lower(Trimmed(mode->value));
   if (name == "key" || name == "sas" || name == "msi" || name == "spn") {
     draft->auth = name;
+  } else if (name == "azcli" || name == "workloadidentity") {
+    draft->auth = name == "azcli" ? "cli" : "workload";
   } else if (!name.empty()) {
     source.Note(*mode, "no mode of Penstock's; mode = \"auto\" takes what the environment has");
   }
