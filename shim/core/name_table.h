@@ -5,7 +5,9 @@
 // Records lie side by side in the order in which they were met, so that a process touches memory
 // for the names that it uses (256 bytes each) and a data set of a few thousand names stays in the
 // processor's caches. A small index of hash tags leads to them. When all records are in use the
-// oldest is taken.
+// oldest is taken, and the entry that led to it is left over until its place is wanted; a name that
+// finds its bucket full of names takes the record of one of them, so that a few full buckets do not
+// push out all the others.
 //
 // Why it is right: only paths that were routed are kept, under their clean absolute text, and the
 // text alone decides the mount and the name while the view stands; the whole text is compared. A
@@ -33,7 +35,7 @@ namespace penstock {
 inline constexpr uint32_t kNameTextBytes = 160;
 inline constexpr uint32_t kNameRecordBits = 12;
 inline constexpr uint32_t kNameRecords = 1u << kNameRecordBits;
-inline constexpr uint32_t kNameBuckets = 2048;
+inline constexpr uint32_t kNameBuckets = 4096;
 inline constexpr uint32_t kNameWays = 4;
 
 struct alignas(64) NameRecord {
@@ -42,8 +44,8 @@ struct alignas(64) NameRecord {
   uint64_t epoch;      // 0: empty (an epoch is never 0: the incarnation is in it)
   int64_t expires_ns;  // CLOCK_MONOTONIC, INT64_MAX never
   uint32_t mount;
-  uint32_t reserved;
-  uint64_t size;  // from here on as in pst_attr
+  uint32_t place;  // NamePlace() of the text: an entry elsewhere that leads here is left over
+  uint64_t size;   // from here on as in pst_attr
   uint64_t version;
   int64_t mtime_ns;
   uint64_t ino;
@@ -87,7 +89,14 @@ PST_INLINE uint64_t NameHash(const char* text, uint32_t len) {
   return fold(LoadWord(text + len - 16) ^ hash, LoadWord(text + len - 8) ^ kFirst);
 }
 
+static_assert(kNameBuckets <= kNameRecords);  // NamePlace() has room for both
+
 PST_INLINE uint32_t NameTag(uint64_t hash) { return (uint32_t)(hash >> 32) & ~(kNameRecords - 1); }
+
+// Tag and bucket in one word.
+PST_INLINE uint32_t NamePlace(uint64_t hash) {
+  return NameTag(hash) | (uint32_t)(hash % kNameBuckets);
+}
 
 // Bit i: way i may be of this tag.
 PST_INLINE uint32_t NameMatches(const NameBucket& bucket, uint32_t tag) {
@@ -139,8 +148,8 @@ PST_INLINE bool NameTableFind(uint64_t epoch, const char* text, uint32_t len, Na
 }
 
 PST_INLINE pst_attr NameAttr(const NameRecord& record) {
-  return {record.size, record.version, record.mtime_ns, record.ino,
-          record.kind, record.mode,    record.nlink,    record.err, {0, 0}};
+  return {record.size, record.version, record.mtime_ns, record.ino, record.kind,
+          record.mode, record.nlink,   record.err,      {0, 0}};
 }
 
 // Keeps a record that was read under `epoch`.
