@@ -246,14 +246,14 @@ TEST(EpollLoopEnd, WithAFullQueueAndFileOperationsUnderWay) {
       for (std::size_t i = 0; i < 65'536; ++i) loop->Post([] {});
     }).join();
     const int fd = open("/dev/zero", O_RDONLY | O_CLOEXEC);
-    char byte[64];
-    std::vector<FileOp> ops(64);
-    for (FileOp& op : ops) {
-      op.fd = fd;
-      op.buffer = byte;
-      op.length = 1;
-      op.done = [](FileOp*) {};
-      loop->Start(&op);
+    char bytes[64];
+    std::vector<FileOp> ops(std::size(bytes));
+    for (std::size_t i = 0; i < ops.size(); ++i) {
+      ops[i].fd = fd;
+      ops[i].buffer = &bytes[i];
+      ops[i].length = 1;
+      ops[i].done = [](FileOp*) {};
+      loop->Start(&ops[i]);
     }
     loop.reset();  // file threads find no room for their answers, and nobody makes any
     close(fd);
