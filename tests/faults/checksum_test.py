@@ -30,7 +30,8 @@ class ChecksumTest(FaultTest):
     def test_a_checksum_that_never_fits_is_eio_and_never_cached(self):
         self.proxy.add(faults.flipped_bit(0.3), kind="read")
         names = [name for name in self.names if self.data.sizes[name]]
-        self.assert_fails(self.readers.all(names, how=["read", "mmap"], threads=4), "EIO")
+        outcome = self.readers.all(names, how=["read", "mmap"], threads=len(names), split=True)
+        self.assert_fails(outcome, "EIO")
         self.assert_recovers(restart=True)
 
 

@@ -69,6 +69,7 @@ class Outcome:
         self.right = sum(one["right"] for one in answers)
         self.short = sum(one["short"] for one in answers)
         self.wrong = [text for one in answers for text in one["wrong"]]
+        self.failed = [text for one in answers for text in one["failed"]]
         self.slowest = max(one["slowest"] for one in answers)
         self.took = max(one["took"] for one in answers)
         self.errors = {}
@@ -77,7 +78,7 @@ class Outcome:
                 self.errors[name] = self.errors.get(name, 0) + count
 
     def __str__(self):
-        return (f"{self.right} right, errors {self.errors}, wrong {self.wrong}, {self.short} short, "
+        return (f"{self.right} right, errors {self.errors} {self.failed[:5]}, wrong {self.wrong}, {self.short} short, "
                 f"{self.bytes} bytes, slowest {self.slowest:.2f} s of {self.took:.2f}")
 
 

@@ -19,7 +19,7 @@ class ListingTest(FaultTest):
     def listings_fail(self, *each, kind="list"):
         for fault in each:
             self.proxy.add(fault, kind=kind)
-            self.assert_fails(self.readers.all(["a", "b", "c/d"], how="list"), "EIO")
+            self.assert_fails(self.readers.all(["a", "b", "c/d"], how="list", threads=3, split=True), "EIO")
             self.proxy.clear()
         self.assert_recovers()
 

@@ -110,7 +110,7 @@ class RandomTest(FaultTest):
         # A call may ask twice (a listing, then the name), and wait for the next sidecar in between.
         self.assert_no_hang(outcome, questions=4)
         self.proxy.clear()
-        time.sleep(1.1)          # the metadata's time to live: what was absent by a fault is asked again
+        time.sleep(1.5)          # the metadata's time to live: what was absent by a fault is asked again
         peak_mib = self.baseline["peak_mib"]
         self.take_baseline()
         self.baseline["peak_mib"] = peak_mib

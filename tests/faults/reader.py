@@ -10,7 +10,7 @@ there before, during and after a fault:
 
 `seconds` 0 goes through the names once, in an order drawn from the seed; else again and again until then. With `split`
 each thread takes a part of the names; else each goes through all of them.
-Answer: bytes compared, files that were right as a whole, wrong (what and where), errors by errno, the
+Answer: bytes compared, files that were right as a whole, wrong (what and where), errors by errno and the last of them, the
 slowest single system call, how many reads were short before the end (as one is where what follows could
 not be had), and the whole time, in seconds."""
 
@@ -30,7 +30,7 @@ class Tally:
     def __init__(self):
         self.lock = threading.Lock()
         self.bytes = self.right = self.short = 0
-        self.wrong, self.errors, self.slowest = [], {}, 0.0
+        self.wrong, self.errors, self.failed, self.slowest = [], {}, [], 0.0
 
     def timed(self, call, *arguments, **keywords):
         begin = time.monotonic()
@@ -137,6 +137,7 @@ def work(order, tally, number, until):
                 key = errno.errorcode.get(error.errno, str(error.errno))
                 with tally.lock:
                     tally.errors[key] = tally.errors.get(key, 0) + 1
+                    tally.failed.append(f"{key} {one} {name}")
             if until and time.monotonic() >= until:
                 return
         if not until:
@@ -157,7 +158,7 @@ def main():
         for thread in threads:
             thread.join()
         print(json.dumps({"bytes": tally.bytes, "right": tally.right, "short": tally.short, "wrong": tally.wrong[:5],
-                          "errors": tally.errors, "slowest": tally.slowest,
+                          "errors": tally.errors, "failed": tally.failed[-3:], "slowest": tally.slowest,
                           "took": time.monotonic() - begin}), flush=True)
 
 

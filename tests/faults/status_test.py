@@ -15,12 +15,12 @@ class MendedTest(FaultTest):
     def mended(self, fault, **which):
         since = time.monotonic()
         rule = self.proxy.add(fault, once_each=True, **which)
-        outcome = self.readers.all(self.names, how="read", threads=2)
+        outcome = self.readers.all(self.names, how="read", threads=len(self.names), split=True)
         self.assert_whole(outcome)
         self.assert_no_hang(outcome)
         self.assertGreater(rule.hits, 5, "the fault was not met")
         self.assertGreaterEqual(self.job.counter("origin_retries"), rule.hits)
-        requests = self.proxy.count(since=since) - self.hedges()
+        requests = self.proxy.count(kind="read", since=since) - self.hedges()
         self.assertEqual(requests, 2 * rule.hits, "each request was to come twice")
         self.assert_recovers()
         return outcome
@@ -56,7 +56,7 @@ class RefusedTest(FaultTest):
         since = time.monotonic()
         self.proxy.add(fault, kind=kind, **which)
         names = [name for name in self.names if self.data.sizes[name]]
-        outcome = self.readers.all(names, how="read")
+        outcome = self.readers.all(names, how="read", threads=len(names), split=True)
         self.assert_fails(outcome, errno_name)
         requests = self.assert_no_storm(since, operations or len(names) * self.readers_count * 2)
         self.assert_recovers()

@@ -20,6 +20,8 @@ bool WantedRange::IsRightVersion(const HttpExchange& answer) const {
 
 bool WantedRange::IsRightRange(const HttpExchange& answer) const {
   const ResponseHeaders& response = answer.response;
+  // Without a length that can be believed the body would only end with the connection.
+  if (response.bad_content_length) return false;
   if (response.content_length && *response.content_length != size) return false;
   if (answer.status == 200) return offset == 0 && response.content_length == size;
   return answer.status == 206 && response.content_range &&

@@ -57,6 +57,7 @@ constexpr std::array kKnownFields = {
     KnownField{"content-length",
                [](std::string_view value, ResponseHeaders* headers) {
                  headers->content_length = ParseUnsigned(value);
+                 headers->bad_content_length = !headers->content_length.has_value();
                }},
     KnownField{"content-range",
                [](std::string_view value, ResponseHeaders* headers) {
@@ -116,6 +117,7 @@ constexpr std::array kKnownFields = {
 void ResponseHeaders::Clear() {
   content_length.reset();
   content_range.reset();
+  bad_content_length = false;
   bad_content_range = false;
   etag.clear();
   last_modified_ns = 0;

@@ -21,7 +21,8 @@ struct ContentRange {
 struct ResponseHeaders {
   std::optional<std::uint64_t> content_length;
   std::optional<ContentRange> content_range;
-  bool bad_content_range = false;     // there was one, but it made no sense
+  bool bad_content_length = false;    // there was one, but it made no sense
+  bool bad_content_range = false;     // likewise
   std::string etag;                   // without its quotes
   std::int64_t last_modified_ns = 0;  // since 1970; 0 if absent
   std::int64_t date_ns = 0;           // the server's clock; 0 if absent

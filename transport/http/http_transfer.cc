@@ -45,6 +45,8 @@ CodeMeaning MeaningOf(CURLcode code) {
 }
 
 constexpr long kLowSpeedBytesPerSecond = 1;
+// libcurl's timers count whole milliseconds, and so does the timeout that it is given.
+constexpr std::int64_t kTimerRoundingNs = 3 * kNsPerMs;
 
 }  // namespace
 
@@ -168,7 +170,7 @@ HttpExchange* HttpTransfer::End(CURLcode result, std::int64_t now_ns) {
   } else if (result != CURLE_OK) {
     const CodeMeaning meaning = MeaningOf(result);
     const bool late =
-        meaning.fault == Fault::kTimeout && now_ns >= exchange_->deadline_ns - kNsPerMs;
+        meaning.fault == Fault::kTimeout && now_ns >= exchange_->deadline_ns - kTimerRoundingNs;
     exchange_->fault = late ? Fault::kDeadline : meaning.fault;
     exchange_->fault_sentence = meaning.sentence;
     const bool by_proxy =

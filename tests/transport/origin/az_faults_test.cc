@@ -165,6 +165,16 @@ TEST_F(FaultTest, WrongRanges) {
     EXPECT_EQ(Outcome(Always(nothing)), Code::kTruncated) << range;
     ExpectMended(nothing);
   }
+  // A length that is none, on a connection that stays open: not waited for.
+  for (const char* length : {"-1", "99999999999999999999999", "many"}) {
+    const ScriptedReply odd{"HTTP/1.1 206 Partial\r\nETag: \"v1\"\r\nContent-Range: bytes 5000-5999/10000\r\n"
+                            "Content-Length: " +
+                                std::string(length) + "\r\n\r\n" + kBody,
+                            Then::kKeep};
+    const auto start = SystemClock::Get().NowNs();
+    ExpectMended(odd);
+    EXPECT_LT(SystemClock::Get().NowNs() - start, 2 * kNsPerSecond) << length;
+  }
   // 206 without saying which part.
   EXPECT_EQ(Outcome(Always({HttpAnswer(206, {"ETag: \"v1\""}, kBody), Then::kKeep})),
             Code::kTruncated);
