@@ -391,7 +391,8 @@ Sidecar::~Sidecar() {
 int Sidecar::Run() {
   Serve();
   loop_->Run();
-  const bool clean = registry_->Stats().sessions == 0;
+  // Programs whose requests were given up are still there, with files open: the next sidecar needs the folder.
+  const bool clean = !gave_up_ && registry_->Stats().sessions == 0;
   registry_->EndAll();
   if (clean) job_->Remove();
   log::Info("ended");

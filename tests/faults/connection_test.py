@@ -142,6 +142,21 @@ class RestartTest(FaultTest):
     deadline = 10.0
     readers_count = 3
 
+    def test_requests_given_up_at_the_end_go_on_with_the_next_sidecar(self):
+        names = [name for name in self.names if self.data.sizes[name]]
+        self.proxy.add(faults.silence(), kind="read")
+        self.readers.start(names, how="read", threads=len(names), split=True)
+        time.sleep(0.3)
+        self.assertEqual(self.job.stop(), 0)
+        self.assertIn("given up", self.job.read_log())
+        self.proxy.clear()
+        self.job.start()
+        outcome = self.readers.finish()
+        # What was in flight may be told so; an open file stays open.
+        self.assert_no_wrong_byte(outcome)
+        self.check(set(outcome.errors) <= {"EIO"}, outcome)
+        self.assert_recovers()
+
     def test_threads_that_ask_while_another_one_joins_anew(self):
         for round_number in range(2):
             self.proxy.add(faults.late(0.3 * self.slow), kind="read")

@@ -141,6 +141,7 @@ class FaultTest(unittest.TestCase):
     mount_keys = {}
     memory = f"{ARENA_MIB}MiB"
     job_class = Job
+    sidecar_keys = {"grace": "1s"}
     peak_mib = ARENA_MIB + KEPT_MIB          # what it may have grown by in between
 
     @classmethod
@@ -174,7 +175,8 @@ class FaultTest(unittest.TestCase):
         mount = Mount(COVERED, f"az://{self.azurite.account}/box/{PREFIX[:-1]}",
                       {"endpoint": self.endpoint(), "deadline": f"{int(self.deadline * 1000)}ms",
                        "max_connections": MAX_CONNECTIONS, **self.mount_keys})
-        return self.job_class([mount], credentials=self.azurite.credentials(), memory=self.memory, wait="10s")
+        return self.job_class([mount], credentials=self.azurite.credentials(), memory=self.memory, wait="10s",
+                              sidecar_keys=self.sidecar_keys)
 
     def make_readers(self, count=None):
         readers = Readers(self.job, self.data, count or self.readers_count)
