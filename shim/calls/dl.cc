@@ -138,11 +138,18 @@ PST_COLD void* InPlaceOf(void* found, const char* name) {
 }
 
 // Look-ups come before the constructor has run: interposed allocators ask for their next.
-PST_COLD void ResolveLookups() {
+PST_COLD void FindLookups() {
   if (void* next = FindNext("dlsym"))
     __atomic_store_n(&real.dlsym, reinterpret_cast<decltype(Real::dlsym)>(next), __ATOMIC_RELAXED);
   if (void* next = FindNext("dlvsym"))
     __atomic_store_n(&real.dlvsym, reinterpret_cast<decltype(Real::dlvsym)>(next), __ATOMIC_RELAXED);
+}
+
+PST_INLINE void ResolveLookups() {
+  static bool done;
+  if (PST_LIKELY(__atomic_load_n(&done, __ATOMIC_RELAXED))) return;
+  FindLookups();
+  __atomic_store_n(&done, true, __ATOMIC_RELAXED);
 }
 
 PST_COLD bool IsCoveredLibrary(const char* path) {

@@ -1,6 +1,7 @@
 // Symbolic links and resolved names. Mounts hold no links, but links outside may lead in, and the
 // kernel's links of open files (/proc/self/fd/N, /proc/self/cwd) show how a covered one is kept.
 
+#include <fcntl.h>
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,6 +11,7 @@
 #include "shim/calls/support.h"
 #include "shim/core/client.h"
 #include "shim/core/job_path.h"
+#include "shim/core/links.h"
 #include "shim/core/raw.h"
 #include "shim/core/serve.h"
 #include "shim/core/slots.h"
@@ -97,10 +99,15 @@ int NameOfSlot(uint32_t number, char* to) {
   return -1;
 }
 
-// Turns the kernel's text for a link (NUL-terminated) into the program's name. Its length, or -1 to
-// leave it as it is.
-int Translate(const char* text, char* to) {
-  JobPath known = PstParseJobPath(text);
+// Turns the kernel's text (NUL-terminated) for the link `path` of another process into the
+// program's name. Its length, or -1 to leave it as it is.
+int Translate(const char* path, const char* text, char* to) {
+  const JobPath known = PstParseJobPath(text);
+  struct stat have;
+  if (known.kind == JobPathKind::kNone || Raw(SYS_newfstatat, AT_FDCWD, path, &have, 0) != 0 ||
+      !PstIsOwnJobPath(have, known)) {
+    return -1;
+  }
   if (known.kind == JobPathKind::kFile) return NameOfSlot(known.number, to);
   int err = 0;
   const View* view = known.kind == JobPathKind::kDirectory ? PstJoinedView(&err) : nullptr;
@@ -132,7 +139,7 @@ PST_COLD ssize_t ReadProcLink(const char* path, char* buffer, size_t bytes) {
     long n = Raw(SYS_readlinkat, AT_FDCWD, path, text, PST_PATH_MAX - 1);
     if (n > 0) {
       text[n] = '\0';
-      len = Translate(text, name);
+      len = Translate(path, text, name);
     }
   }
   return len < 0 ? -2 : Cut(name, len, buffer, bytes);
@@ -174,6 +181,24 @@ ssize_t ReadLink(int dirfd, const char* path, char* buffer, size_t bytes, bool* 
   return 0;
 }
 
+// The kernel found nothing: perhaps what stands there is in a mount, where nothing is a link.
+PST_COLD ssize_t NoLinkThere(int dirfd, const char* path) {
+  KeepErrno keep;
+  LinkedPath linked;
+  Route route;
+  pst_attr attr;
+  if (PstRouteThroughLinks(dirfd, path, false, &linked, &route) && route.cover == Cover::kMount) {
+    const int err = PstLookup(route, &attr);
+    keep.Set(err != 0 ? err : EINVAL);
+  }
+  return -1;
+}
+
+PST_INLINE ssize_t Settle(ssize_t kernel, int dirfd, const char* path) {
+  return PST_LIKELY(kernel >= 0 || errno != ENOENT || !g_config.active) ? kernel
+                                                                        : NoLinkThere(dirfd, path);
+}
+
 // ---- realpath ----
 
 // What a resolved prefix is: 0 not a link, > 0 the link's length in `target`, < 0 -errno.
@@ -202,7 +227,14 @@ int Examine(const char* path, char* target, bool* directory) {
     target[n] = '\0';
     return static_cast<int>(n);
   }
-  return errno == EINVAL ? 0 : -errno;
+  if (errno != ENOENT) return errno == EINVAL ? 0 : -errno;
+  // Perhaps the disk's name of a folder above a mount (core/links.h).
+  LinkedPath linked;
+  if (!PstRouteThroughLinks(AT_FDCWD, path, false, &linked, &route) || route.cover != Cover::kMount)
+    return -ENOENT;
+  int err = PstLookup(route, &attr);
+  *directory = err != 0 || attr.kind == PST_KIND_DIRECTORY;
+  return -err;
 }
 
 // Before ".", ".." and a closing slash: what is resolved so far has to be a directory.
@@ -285,13 +317,13 @@ using namespace penstock;
 PST_EXPORT ssize_t readlink(const char* path, char* buffer, size_t bytes) {
   bool ours;
   ssize_t n = ReadLink(AT_FDCWD, path, buffer, bytes, &ours);
-  return ours ? n : real.readlink(path, buffer, bytes);
+  return ours ? n : Settle(real.readlink(path, buffer, bytes), AT_FDCWD, path);
 }
 
 PST_EXPORT ssize_t readlinkat(int dirfd, const char* path, char* buffer, size_t bytes) {
   bool ours;
   ssize_t n = ReadLink(dirfd, path, buffer, bytes, &ours);
-  return ours ? n : real.readlinkat(dirfd, path, buffer, bytes);
+  return ours ? n : Settle(real.readlinkat(dirfd, path, buffer, bytes), dirfd, path);
 }
 
 PST_EXPORT char* realpath(const char* path, char* resolved) {

@@ -31,23 +31,26 @@ PST_INLINE int Readable(int fd, FdEntry* entry, bool* native) {
 
 PST_COLD ssize_t Failed(ssize_t result) { return PstFail((int)-result); }
 
-// A dup2 put another file onto the number while the call worked on the one before. The kernel would have kept
-// that one until the end; here the call is made again, on the new one.
-PST_INLINE bool Replaced(int fd, const FdEntry& entry, ssize_t result) {
-  return PST_UNLIKELY(result == -EBADF) && PstFdChanged(fd, entry);
+// A dup2 put another file onto the number while the call worked on the one before. The kernel would
+// have kept that one until the end; here the call is made again, on the new one. Not for ever.
+constexpr int kTries = 1000;
+PST_INLINE bool Replaced(int fd, const FdEntry& entry, ssize_t result, int tries) {
+  return PST_UNLIKELY(result == -EBADF) && PstFdChanged(fd, entry) && tries < kTries;
 }
 
 __attribute__((noinline)) ssize_t ReadLong(int fd, void* buffer, size_t count) {
-  FdEntry entry;
-  bool native;
-  int err = Readable(fd, &entry, &native);
-  if (PST_LIKELY(err == 0)) {
-    if (PST_UNLIKELY((ssize_t)count < 0)) return PstFail(EINVAL);
-    ssize_t got = PstRead(fd, entry, buffer, count, &native);
-    if (Replaced(fd, entry, got)) return read(fd, buffer, count);
-    if (PST_LIKELY(!native)) return PST_LIKELY(got >= 0) ? got : Failed(got);
+  for (int tries = 0;; ++tries) {
+    FdEntry entry;
+    bool native;
+    int err = Readable(fd, &entry, &native);
+    if (PST_LIKELY(err == 0)) {
+      if (PST_UNLIKELY((ssize_t)count < 0)) return PstFail(EINVAL);
+      ssize_t got = PstRead(fd, entry, buffer, count, &native);
+      if (Replaced(fd, entry, got, tries)) continue;
+      if (PST_LIKELY(!native)) return PST_LIKELY(got >= 0) ? got : Failed(got);
+    }
+    return native ? real.read(fd, buffer, count) : PstFail(err);
   }
-  return native ? real.read(fd, buffer, count) : PstFail(err);
 }
 
 // The rest of a read whose bytes were claimed and are not all at one known place.
@@ -62,7 +65,7 @@ __attribute__((noinline)) ssize_t ReadClaimed(int fd, const FdFile& file, void* 
   ssize_t got = PstReadAt(fd, entry, buffer, claimed, offset);
   if (PST_UNLIKELY(got < (ssize_t)claimed))
     PstUnclaim(file.slot, file.generation, offset, claimed, got);
-  if (Replaced(fd, entry, got)) return read(fd, buffer, count);
+  if (Replaced(fd, entry, got, 0)) return ReadLong(fd, buffer, count);
   return PST_LIKELY(got >= 0) ? got : Failed(got);
 }
 
@@ -83,16 +86,17 @@ __attribute__((noinline)) ssize_t ReadCovered(int fd, void* buffer, size_t count
 
 PST_COLD ssize_t PreadLong(int fd, void* buffer, size_t count, off_t offset) {
   if (PST_UNLIKELY(offset < 0)) return PstFail(EINVAL);  // whatever the number is
-  FdEntry entry;
-  bool native;
-  int err = Readable(fd, &entry, &native);
-  if (PST_LIKELY(err == 0)) {
+  for (int tries = 0;; ++tries) {
+    FdEntry entry;
+    bool native;
+    int err = Readable(fd, &entry, &native);
+    if (PST_UNLIKELY(err != 0))
+      return native ? real.pread(fd, buffer, count, offset) : PstFail(err);
     if (PST_UNLIKELY((ssize_t)count < 0)) return PstFail(EINVAL);
     ssize_t got = PstReadAt(fd, entry, buffer, count, (uint64_t)offset);
-    if (Replaced(fd, entry, got)) return pread(fd, buffer, count, offset);
+    if (Replaced(fd, entry, got, tries)) continue;
     return PST_LIKELY(got >= 0) ? got : Failed(got);
   }
-  return native ? real.pread(fd, buffer, count, offset) : PstFail(err);
 }
 
 // A pread that hits in one piece, else the long way.
@@ -140,51 +144,58 @@ ssize_t Scatter(int fd, const FdEntry& entry, const struct iovec* iov, int count
 }
 
 PST_COLD ssize_t ReadvCovered(int fd, const struct iovec* iov, int count) {
-  FdEntry entry;
-  bool native;
-  int err = Readable(fd, &entry, &native);
-  if (err == EISDIR) err = FolderErrno(iov, count);
-  if (err != 0) return native ? real.readv(fd, iov, count) : PstFail(err);
-  if (entry.kind == kFdDirectory) return 0;
-  ssize_t total = TotalOf(iov, count);
-  if (total < 0) return PstFail(EINVAL);
-  ssize_t got = PstReadVector(fd, entry, (size_t)total, &native, [&](uint64_t offset, size_t claimed) {
-    return Scatter(fd, entry, iov, count, claimed, offset);
-  });
-  if (Replaced(fd, entry, got)) return readv(fd, iov, count);
-  if (native) return real.readv(fd, iov, count);
-  return got >= 0 ? got : Failed(got);
+  for (int tries = 0;; ++tries) {
+    FdEntry entry;
+    bool native;
+    int err = Readable(fd, &entry, &native);
+    if (err == EISDIR) err = FolderErrno(iov, count);
+    if (err != 0) return native ? real.readv(fd, iov, count) : PstFail(err);
+    if (entry.kind == kFdDirectory) return 0;
+    ssize_t total = TotalOf(iov, count);
+    if (total < 0) return PstFail(EINVAL);
+    ssize_t got =
+        PstReadVector(fd, entry, (size_t)total, &native, [&](uint64_t offset, size_t claimed) {
+          return Scatter(fd, entry, iov, count, claimed, offset);
+        });
+    if (Replaced(fd, entry, got, tries)) continue;
+    if (native) return real.readv(fd, iov, count);
+    return got >= 0 ? got : Failed(got);
+  }
 }
 
 PST_COLD ssize_t PreadvCovered(int fd, const struct iovec* iov, int count, off_t offset, bool* native) {
-  FdEntry entry;
-  int err = Readable(fd, &entry, native);
-  if (offset < 0) {
-    *native = false;
-    return PstFail(EINVAL);
+  for (int tries = 0;; ++tries) {
+    FdEntry entry;
+    int err = Readable(fd, &entry, native);
+    if (offset < 0) {
+      *native = false;
+      return PstFail(EINVAL);
+    }
+    if (err == EISDIR) err = FolderErrno(iov, count);
+    if (err != 0) return PstFail(err);
+    if (entry.kind == kFdDirectory) return 0;
+    ssize_t total = TotalOf(iov, count);
+    if (total < 0) return PstFail(EINVAL);
+    ssize_t got = Scatter(fd, entry, iov, count, (size_t)total, (uint64_t)offset);
+    if (Replaced(fd, entry, got, tries)) continue;
+    return got >= 0 ? got : Failed(got);
   }
-  if (err == EISDIR) err = FolderErrno(iov, count);
-  if (err != 0) return PstFail(err);
-  if (entry.kind == kFdDirectory) return 0;
-  ssize_t total = TotalOf(iov, count);
-  if (total < 0) return PstFail(EINVAL);
-  ssize_t got = Scatter(fd, entry, iov, count, (size_t)total, (uint64_t)offset);
-  if (Replaced(fd, entry, got)) return preadv(fd, iov, count, offset);
-  return got >= 0 ? got : Failed(got);
 }
 
 PST_COLD off_t SeekCovered(int fd, off_t offset, int whence) {
-  FdEntry entry;
-  bool native;
-  int err = Readable(fd, &entry, &native);
-  if (err == 0) {
-    int64_t at = PstSeek(fd, entry, offset, whence, &native);
-    if (Replaced(fd, entry, at)) return lseek(fd, offset, whence);
-    if (!native) return at >= 0 ? at : PstFail((int)-at);
+  for (int tries = 0;; ++tries) {
+    FdEntry entry;
+    bool native;
+    int err = Readable(fd, &entry, &native);
+    if (err == 0) {
+      int64_t at = PstSeek(fd, entry, offset, whence, &native);
+      if (Replaced(fd, entry, at, tries)) continue;
+      if (!native) return at >= 0 ? at : PstFail((int)-at);
+    }
+    // The shadow directory's own offset serves a directory's number.
+    if (native || err == EISDIR) return real.lseek(fd, offset, whence);
+    return PstFail(err);
   }
-  // The shadow directory's own offset serves a directory's number.
-  if (native || err == EISDIR) return real.lseek(fd, offset, whence);
-  return PstFail(err);
 }
 
 }  // namespace

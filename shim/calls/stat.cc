@@ -23,22 +23,23 @@ PST_COLD Result FailWith(int err) {
   return Result::kFailed;
 }
 
-// A directory above a mount: the disk's if it is there, else a virtual one.
-PST_COLD Result StatAncestor(const Route& route, struct stat* out) {
+// A directory above a mount: the disk's if it is there (perhaps a link to it), else a virtual one.
+PST_COLD Result StatAncestor(const Route& route, bool follow, struct stat* out) {
   KeepErrno keep;
+  if (!follow && !route.must_be_dir && real.lstat(route.full, out) == 0) return Result::kDone;
   if (real.stat(route.full, out) == 0) return Result::kDone;
   PstFillVirtualStat(route.full, (uint32_t)strlen(route.full), out);
   return Result::kDone;
 }
 
-// `follow`: for a name outside of every mount, whose last component may be a link.
+// `follow`: for a name outside of every mount or above one, whose last component may be a link.
 Result StatRoute(const Route& route, bool follow, struct stat* out) {
   if (PST_UNLIKELY(route.cover != Cover::kMount)) {
     if (route.cover == Cover::kNone)
       return (follow ? real.stat(route.full, out) : real.lstat(route.full, out)) == 0
                  ? Result::kDone
                  : Result::kFailed;
-    return route.cover == Cover::kError ? FailWith(route.err) : StatAncestor(route, out);
+    return route.cover == Cover::kError ? FailWith(route.err) : StatAncestor(route, follow, out);
   }
   pst_attr attr;
   int err = PstLookup(route, &attr);
@@ -115,7 +116,7 @@ void Widen(const struct stat& from, struct statx* out) {
   out->stx_dev_minor = minor(from.st_dev);
 }
 
-Result AccessRoute(const Route& route, int mode) {
+Result AccessRoute(const Route& route, int mode, bool effective) {
   if (route.cover == Cover::kError) return FailWith(route.err);
   if (route.cover == Cover::kNone) return real.access(route.full, mode) == 0 ? Result::kDone : Result::kFailed;
   if (route.cover == Cover::kAncestor) {
@@ -129,36 +130,38 @@ Result AccessRoute(const Route& route, int mode) {
   }
   pst_attr attr;
   int err = PstLookup(route, &attr);
-  if (err == 0) err = PstCheckAccess(route.view->mounts[route.mount], attr, mode);
+  if (err == 0) err = PstCheckAccess(route.view->mounts[route.mount], attr, mode, effective);
   return err == 0 ? Result::kDone : FailWith(err);
 }
 
-Result AccessAt(int dirfd, const char* path, int mode) {
+Result AccessAt(int dirfd, const char* path, int mode, bool effective) {
   if (!PstMayCover(dirfd, path)) return Result::kNotOurs;
   PathBuffer buffer;
   Route route;
   if (PstRoute(dirfd, path, &buffer, &route) == Cover::kNone && route.full == nullptr) return Result::kNotOurs;
-  return AccessRoute(route, mode);
+  return AccessRoute(route, mode, effective);
 }
 
-PST_COLD Result AccessLanded(int dirfd, const char* path, int mode) {
+PST_COLD Result AccessLanded(int dirfd, const char* path, int mode, bool effective) {
   LinkedPath linked;
   Route route;
-  return PstLands(dirfd, path, true, &linked, &route) ? AccessRoute(route, mode) : Result::kNotOurs;
+  return PstLands(dirfd, path, true, &linked, &route) ? AccessRoute(route, mode, effective)
+                                                      : Result::kNotOurs;
 }
 
 // As AccessAt, and through links.
-PST_INLINE Result AccessOurs(int dirfd, const char* path, int mode) {
-  Result result = AccessAt(dirfd, path, mode);
-  return result == Result::kNotOurs && PstMayLand() ? AccessLanded(dirfd, path, mode) : result;
+PST_INLINE Result AccessOurs(int dirfd, const char* path, int mode, bool effective) {
+  Result result = AccessAt(dirfd, path, mode, effective);
+  return result == Result::kNotOurs && PstMayLand() ? AccessLanded(dirfd, path, mode, effective)
+                                                    : result;
 }
 
-PST_COLD int AccessThroughLinks(int dirfd, const char* path, int mode, int result) {
+PST_COLD int AccessThroughLinks(int dirfd, const char* path, int mode, bool effective, int result) {
   if (errno != ENOENT || !g_config.active) return result;
   LinkedPath linked;
   Route route;
   if (!PstRouteThroughLinks(dirfd, path, true, &linked, &route)) return result;
-  Result found = AccessRoute(route, mode);
+  Result found = AccessRoute(route, mode, effective);
   return found == Result::kNotOurs ? result : Answer(found);
 }
 
@@ -261,19 +264,19 @@ PST_EXPORT int __fxstatat(int version, int dirfd, const char* path, struct stat*
 }
 
 PST_EXPORT int access(const char* path, int mode) {
-  Result result = AccessOurs(AT_FDCWD, path, mode);
+  Result result = AccessOurs(AT_FDCWD, path, mode, false);
   if (PST_LIKELY(result == Result::kNotOurs)) {
     int kernel = real.access(path, mode);
-    return PST_LIKELY(kernel == 0) ? 0 : AccessThroughLinks(AT_FDCWD, path, mode, kernel);
+    return PST_LIKELY(kernel == 0) ? 0 : AccessThroughLinks(AT_FDCWD, path, mode, false, kernel);
   }
   return Answer(result);
 }
 
 PST_EXPORT int eaccess(const char* path, int mode) {
-  Result result = AccessOurs(AT_FDCWD, path, mode);
+  Result result = AccessOurs(AT_FDCWD, path, mode, true);
   if (PST_LIKELY(result == Result::kNotOurs)) {
     int kernel = real.eaccess(path, mode);
-    return PST_LIKELY(kernel == 0) ? 0 : AccessThroughLinks(AT_FDCWD, path, mode, kernel);
+    return PST_LIKELY(kernel == 0) ? 0 : AccessThroughLinks(AT_FDCWD, path, mode, true, kernel);
   }
   return Answer(result);
 }
@@ -281,6 +284,7 @@ PST_EXPORT int eaccess(const char* path, int mode) {
 PST_EXPORT int faccessat(int dirfd, const char* path, int mode, int flags) {
   if ((flags & ~(AT_EACCESS | AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH)) != 0)
     return real.faccessat(dirfd, path, mode, flags);
+  const bool effective = (flags & AT_EACCESS) != 0;
   if ((flags & AT_EMPTY_PATH) != 0 && path != nullptr && path[0] == 0) {
     struct stat info;
     Result own = dirfd == AT_FDCWD ? StatCwd(&info) : StatFd(dirfd, &info);
@@ -288,10 +292,10 @@ PST_EXPORT int faccessat(int dirfd, const char* path, int mode, int flags) {
     if (own == Result::kDone && (mode & W_OK) != 0) return PstFail(EROFS);
     return Answer(own);
   }
-  Result result = AccessOurs(dirfd, path, mode);
+  Result result = AccessOurs(dirfd, path, mode, effective);
   if (PST_LIKELY(result == Result::kNotOurs)) {
     int kernel = real.faccessat(dirfd, path, mode, flags);
-    return PST_LIKELY(kernel == 0) ? 0 : AccessThroughLinks(dirfd, path, mode, kernel);
+    return PST_LIKELY(kernel == 0) ? 0 : AccessThroughLinks(dirfd, path, mode, effective, kernel);
   }
   return Answer(result);
 }

@@ -44,12 +44,15 @@ using VisitMore = int (*)(const char*, const struct stat*, int, struct FTW*);
 class TreeWalk {
  public:
   TreeWalk(Visit visit, VisitMore more, int flags) : visit_(visit), more_(more), flags_(flags) {}
+  ~TreeWalk() { free(path_); }
+  TreeWalk(const TreeWalk&) = delete;
+  TreeWalk& operator=(const TreeWalk&) = delete;
 
   int Run(const char* path) {
     size_t len = strlen(path);
     if (len == 0) return PstFail(ENOENT);
     if (len >= PST_PATH_MAX) return PstFail(ENAMETOOLONG);
-    path_ = scratch_.Get();
+    path_ = static_cast<char*>(malloc(4 * PST_PATH_MAX));
     if (path_ == nullptr) return PstFail(ENOMEM);
     start_ = path_ + PST_PATH_MAX;
     absolute_ = path_ + 2 * PST_PATH_MAX;
@@ -190,7 +193,8 @@ class TreeWalk {
   int base_ = 0;
   dev_t device_ = 0;
   const Parent* parents_ = nullptr;
-  Scratch scratch_;
+  // From malloc, as libc's: a callback that jumps out leaves it behind, and none of the shared
+  // areas.
   char* path_ = nullptr;      // PST_PATH_MAX bytes, as is start_; absolute_ has room for both
   char* start_ = nullptr;     // FTW_CHDIR: where the program stood
   char* absolute_ = nullptr;

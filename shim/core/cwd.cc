@@ -1,6 +1,7 @@
 #include "shim/core/cwd.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
 
 #include "shim/core/job_path.h"
@@ -58,8 +59,8 @@ int KernelCwd(char* to) {
 }
 
 // A shadow directory that this program was started in.
-bool FromShadow(const char* path) {
-  JobPath shadow = PstParseJobPath(path);
+bool FromShadow(char* path) {
+  JobPath shadow = PstOwnJobPath(AT_FDCWD, path);
   if (shadow.kind != JobPathKind::kDirectory) return false;
   int err;
   const View* view = PstJoinedView(&err);
@@ -74,7 +75,8 @@ bool FromShadow(const char* path) {
 // What the kernel says, in the program's terms: another thread may just be changing into a mount.
 PST_COLD int AskedCwd(char* to) {
   int len = KernelCwd(to);
-  return len > 0 && g_cwd_matters ? PstUnshadow(to, len) : len;
+  bool shadow;
+  return len > 0 && g_cwd_matters ? PstUnshadow(AT_FDCWD, to, len, &shadow) : len;
 }
 
 }  // namespace

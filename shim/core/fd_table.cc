@@ -6,9 +6,13 @@
 #include <sys/mman.h>
 #include <sys/resource.h>
 
+#include "shim/core/bytes.h"
 #include "shim/core/client.h"
 #include "shim/core/fork_gate.h"
+#include "shim/core/job_path.h"
+#include "shim/core/outside.h"
 #include "shim/core/raw.h"
+#include "shim/core/scratch.h"
 #include "shim/core/signals.h"
 #include "shim/core/slots.h"
 #include "shim/core/time.h"
@@ -23,6 +27,46 @@ namespace {
 
 // Where the path of a number that has an entry lies.
 char* PathArea(int fd) { return g_fd_chunks[(unsigned)fd / kFdChunk]->paths[(unsigned)fd % kFdChunk]; }
+
+// The bytes of a path are read while another thread may write them, and then not believed (seq):
+// eight at a time, each as one load or store. An area begins at a multiple of 8, and the last word
+// may hold bytes beyond the path.
+using PathWord = uint64_t __attribute__((may_alias));
+static_assert(offsetof(FdChunk, paths) % 8 == 0 && kFdPathBytes % 8 == 0);
+
+void StorePath(int fd, const char* path, uint32_t len) {
+  auto* to = (PathWord*)(void*)PathArea(fd);
+  uint32_t at = 0;
+  for (; at + 8 <= len; at += 8)
+    __atomic_store_n(&to[at / 8], LoadWord(path + at), __ATOMIC_RELAXED);
+  if (at == len) return;
+  uint64_t last = 0;
+  if (PST_LIKELY(len >= 8)) {
+    last = LoadWord(path + len - 8) >> (8 * (at + 8 - len));
+  } else {
+    for (uint32_t i = 0; i < len; ++i) last |= (uint64_t)(unsigned char)path[i] << (8 * i);
+  }
+  __atomic_store_n(&to[at / 8], last, __ATOMIC_RELAXED);
+}
+static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__);
+
+void LoadPath(int fd, char* path, uint32_t len) {
+  const auto* from = (const PathWord*)(const void*)PathArea(fd);
+  for (uint32_t at = 0; at < len; at += 8) {
+    const uint64_t word = __atomic_load_n(&from[at / 8], __ATOMIC_RELAXED);
+    memcpy(path + at, &word, len - at < 8 ? len - at : 8);
+  }
+}
+
+void MovePath(int to, int from, uint32_t len) {
+  const auto* source = (const PathWord*)(const void*)PathArea(from);
+  auto* target = (PathWord*)(void*)PathArea(to);
+  for (uint32_t i = 0; i < (len + 7) / 8; ++i)
+    __atomic_store_n(&target[i], __atomic_load_n(&source[i], __ATOMIC_RELAXED), __ATOMIC_RELAXED);
+}
+
+uint8_t KindNow(int fd) { return __atomic_load_n(&g_fd_kind[fd], __ATOMIC_RELAXED); }
+void SetKind(int fd, uint8_t kind) { __atomic_store_n(&g_fd_kind[fd], kind, __ATOMIC_RELEASE); }
 
 // The entry of a number that may be anything.
 FdEntry* AnyEntry(int fd) { return (unsigned)fd < kMaxFds ? PstFdEntryOf(fd) : nullptr; }
@@ -103,7 +147,8 @@ bool PstFdRoom(int fd) {
 uint32_t PstForkEpoch() { return __atomic_load_n(&g_client.epoch, __ATOMIC_RELAXED); }
 
 bool PstFdAwait(int fd, int64_t* deadline_ns) {
-  constexpr int64_t kHeldNs = 1'000'000'000, kNapNs = 50'000;
+  // A dup2 may wait for the kernel to close what was on its target; nothing else takes long.
+  constexpr int64_t kHeldNs = 1'000'000'000, kReplacedNs = 30'000'000'000, kNapNs = 50'000;
   if (PstFdKindOf(fd) == kFdNone) return false;
   int64_t now_ns = PstMonotonicNs();
   if (*deadline_ns == 0) {
@@ -111,7 +156,7 @@ bool PstFdAwait(int fd, int64_t* deadline_ns) {
     Raw(SYS_sched_yield);
     return true;
   }
-  if (now_ns > *deadline_ns) return false;
+  if (now_ns > *deadline_ns + (PstHolds() ? kReplacedNs : 0)) return false;
   PstSleepNs(kNapNs);
   return true;
 }
@@ -135,7 +180,7 @@ bool PstFdSnapshot(int fd, FdEntry* out) {
 int PstFdPath(int fd, const FdEntry& entry, char* to) {
   const FdEntry* now = AnyEntry(fd);
   if (now == nullptr || entry.path_len >= kFdPathBytes) return -1;
-  memcpy(to, PathArea(fd), entry.path_len);
+  LoadPath(fd, to, entry.path_len);
   to[entry.path_len] = 0;
   __atomic_thread_fence(__ATOMIC_ACQUIRE);
   if (__atomic_load_n(&now->seq, __ATOMIC_RELAXED) != entry.seq) return -1;
@@ -147,13 +192,13 @@ void PstFdSet(int fd, const FdEntry& entry, const char* path, uint32_t path_len)
   if (PST_UNLIKELY(target == nullptr)) return;
   FdEntry stored = entry;
   stored.path_len = path_len;
-  if (PST_UNLIKELY(g_fd_kind[fd] != kFdNone)) PstFdForgetSlow(fd);
+  if (PST_UNLIKELY(KindNow(fd) != kFdNone)) PstFdForgetSlow(fd);
   RaiseHigh(fd);
   uint32_t seq = BeginWrite(target);
   StoreFields(target, stored);
-  memcpy(PathArea(fd), path, path_len);
+  StorePath(fd, path, path_len);
   EndWrite(target, seq);
-  __atomic_store_n(&g_fd_kind[fd], stored.kind, __ATOMIC_RELEASE);
+  SetKind(fd, stored.kind);
 }
 
 void PstFdRefine(int fd, const FdEntry& entry, const char* path, uint32_t path_len) {
@@ -165,7 +210,7 @@ void PstFdRefine(int fd, const FdEntry& entry, const char* path, uint32_t path_l
     FdEntry stored = entry;
     if (path_len > 0) {
       stored.path_len = path_len;
-      memcpy(PathArea(fd), path, path_len);
+      StorePath(fd, path, path_len);
     }
     StoreFields(target, stored);
   }
@@ -178,10 +223,10 @@ FdDropped PstFdDrop(int fd) {
   FdEntry* entry = AnyEntry(fd);
   if (entry == nullptr || PstFdKindOf(fd) == kFdNone) return dropped;
   uint32_t seq = BeginWrite(entry);
-  if (entry->kind != kFdNone && g_fd_kind[fd] != kFdNone) {
+  if (entry->kind != kFdNone && KindNow(fd) != kFdNone) {
     dropped = {entry->kind, entry->warm, entry->slot, entry->generation, entry->epoch};
     __atomic_store_n(&entry->kind, (uint8_t)kFdNone, __ATOMIC_RELAXED);
-    __atomic_store_n(&g_fd_kind[fd], (uint8_t)kFdNone, __ATOMIC_RELEASE);
+    SetKind(fd, kFdNone);
   }
   EndWrite(entry, seq);
   return dropped;
@@ -217,7 +262,7 @@ int PstFdBecomeReal(int fd, const FdEntry& entry, int real) {
     done = Raw(SYS_dup3, real, fd, cloexec);
     if (done >= 0) {
       __atomic_store_n(&target->kind, (uint8_t)kFdMaterialized, __ATOMIC_RELAXED);
-      __atomic_store_n(&g_fd_kind[fd], (uint8_t)kFdMaterialized, __ATOMIC_RELEASE);
+      SetKind(fd, kFdMaterialized);
     }
   }
   EndWrite(target, seq);
@@ -256,11 +301,11 @@ bool PstFdDuplicated(int from, const FdSource& source, int to, int* err) {
     // kernel, too, duplicated what the entry says.
     FdEntry* target = AnyEntry(to);
     FdEntry stored = source.entry;
-    if (PST_UNLIKELY(g_fd_kind[to] != kFdNone)) PstFdForgetSlow(to);
+    if (PST_UNLIKELY(KindNow(to) != kFdNone)) PstFdForgetSlow(to);
     RaiseHigh(to);
     uint32_t seq = BeginWrite(target);
     StoreFields(target, stored);
-    memcpy(PathArea(to), PathArea(from), stored.path_len < kFdPathBytes ? stored.path_len : 0);
+    MovePath(to, from, stored.path_len < kFdPathBytes ? stored.path_len : 0);
     __atomic_thread_fence(__ATOMIC_ACQUIRE);
     if (PstFdChanged(from, source.entry)) {
       *err = EAGAIN;
@@ -268,7 +313,7 @@ bool PstFdDuplicated(int from, const FdSource& source, int to, int* err) {
     }
     EndWrite(target, seq);
     if (PST_LIKELY(*err == 0)) {
-      __atomic_store_n(&g_fd_kind[to], stored.kind, __ATOMIC_RELEASE);
+      SetKind(to, stored.kind);
       return true;
     }
   }
@@ -293,7 +338,7 @@ int NoRoomErrno(int to) {
 
 }  // namespace
 
-bool PstFdHoldBoth(int from, int to, FdReplacing* held, int* err) {
+bool PstFdHold(int from, int to, FdReplacing* held, int* err) {
   bool ours = OfOurs(from);
   *err = 0;
   if (!ours && !OfOurs(to)) return false;
@@ -303,74 +348,125 @@ bool PstFdHoldBoth(int from, int to, FdReplacing* held, int* err) {
   }
   held->from = from;
   held->to = to;
-  held->source = ours ? AnyEntry(from) : nullptr;
+  held->looked = ours && !OfOurs(to);
+  held->installed = false;
+  held->tries = 0;
+  // Before anything is held: it may be held by somebody who wants this target.
+  if (held->looked && !PstFdTakeSource(from, &held->seen)) return false;
+  held->source = ours && !held->looked ? AnyEntry(from) : nullptr;
   held->target = AnyEntry(to);
   held->referenced = false;
   held->signals = PstHoldEnter();
   // The lower number first: two dup2 in opposite directions must not wait for each other.
-  if (ours && from < to) held->source_seq = BeginWrite(held->source);
+  if (held->source != nullptr && from < to) held->source_seq = BeginWrite(held->source);
   held->target_seq = BeginWrite(held->target);
-  if (ours && from > to) held->source_seq = BeginWrite(held->source);
-  if (ours && held->source->kind == kFdNone) {  // closed meanwhile
+  if (held->source != nullptr && from > to) held->source_seq = BeginWrite(held->source);
+  if (held->source != nullptr && held->source->kind == kFdNone) {  // closed meanwhile
     EndWrite(held->source, held->source_seq);
     held->source = nullptr;
   }
-  held->kind_before = g_fd_kind[to];
-  if (held->source == nullptr && held->kind_before == kFdNone) {
+  held->kind_before = KindNow(to);
+  if (held->source == nullptr && !held->looked && held->kind_before == kFdNone) {
     EndWrite(held->target, held->target_seq);
     PstHoldLeave(held->signals);
     return false;
   }
-  if (held->source != nullptr) {
-    held->referenced = held->source->slot != PST_NO_SLOT && PstSlotTryRef(held->source->slot);
-    // Who reads the target from now on waits for the outcome.
-    if (held->kind_before == kFdNone) __atomic_store_n(&g_fd_kind[to], held->source->kind, __ATOMIC_RELEASE);
-  }
+  const FdEntry* source = held->looked ? &held->seen.entry : held->source;
+  if (held->source != nullptr)
+    held->referenced = source->slot != PST_NO_SLOT && PstSlotTryRef(source->slot);
+  // Who reads the target from now on waits for the outcome.
+  if (source != nullptr && held->kind_before == kFdNone) SetKind(to, source->kind);
   return true;
 }
 
-void PstFdReplaced(const FdReplacing& held, bool done) {
+namespace {
+
+// Does the kernel's number `to` stand for the slot of `entry`, which is referenced and so still the
+// same?
+PST_COLD bool StandsForSlot(int to, const FdEntry& entry) {
+  Scratch scratch;
+  char* path = scratch.Get();
+  if (entry.kind != kFdFile || path == nullptr || OutsideFdPath(to, path, PST_PATH_MAX) <= 0)
+    return false;
+  const JobPath known = PstParseJobPath(path);
+  return known.kind == JobPathKind::kFile && known.number == entry.slot;
+}
+
+// Is what was seen of the source what the kernel has put onto the target?
+bool SeenIsThere(FdReplacing* held) {
+  if (!held->seen.ours) return PstFdKindOf(held->from) == kFdNone;
+  held->same = !PstFdChanged(held->from, held->seen.entry);
+  return PST_LIKELY(held->same) || StandsForSlot(held->to, held->seen.entry);
+}
+
+// Ends a replacement after which it is not known what the number is: reads of a reservation fail
+// loudly.
+PST_COLD void EndUnknown(const FdReplacing& held) {
+  if (StillHeld(held.target, held.target_seq)) {
+    __atomic_store_n(&held.target->kind, (uint8_t)kFdNone, __ATOMIC_RELAXED);
+    SetKind(held.to, kFdNone);
+  }
+  EndWrite(held.target, held.target_seq);
+  if (held.source != nullptr) EndWrite(held.source, held.source_seq);
+  PstHoldLeave(held.signals);
+}
+
+}  // namespace
+
+bool PstFdReplaced(FdReplacing* state, bool done) {
+  constexpr int kTries = 100;
+  const FdReplacing& held = *state;
   FdEntry* target = held.target;
   FdDropped over = {kFdNone, kNoWarm, PST_NO_SLOT, 0, 0};
-  // The kernel took so long that another writer was let in: what the numbers are is not known any
-  // more. Nothing is put down for `to` (reads of a reservation fail loudly), and a reference stays
-  // taken.
-  const bool lost = !StillHeld(target, held.target_seq);
-  const bool source_lost = held.source != nullptr && !StillHeld(held.source, held.source_seq);
-  if (PST_UNLIKELY(lost || source_lost)) {
-    if (!lost) {
-      __atomic_store_n(&target->kind, (uint8_t)kFdNone, __ATOMIC_RELAXED);
-      __atomic_store_n(&g_fd_kind[held.to], (uint8_t)kFdNone, __ATOMIC_RELEASE);
+  const bool seen = held.looked && held.seen.ours;
+  const FdEntry* source = seen ? &held.seen.entry : held.source;
+  const uint32_t path_len =
+      source != nullptr && source->path_len < kFdPathBytes ? source->path_len : 0;
+  if (done) MovePath(held.to, held.from, path_len);  // counts if the source is the same afterwards
+  __atomic_thread_fence(__ATOMIC_ACQUIRE);
+  if (held.looked && PST_UNLIKELY(done ? !SeenIsThere(state) : held.installed)) {
+    if (held.seen.ours) PstFdGiveBack(held.seen);
+    if (done && held.tries < kTries) {
+      ++state->tries;
+      state->installed = true;
+      (void)PstFdTakeSource(held.from, &state->seen);
+      return false;
     }
-    EndWrite(target, held.target_seq);
-    if (held.source != nullptr) EndWrite(held.source, held.source_seq);
-    PstHoldLeave(held.signals);
-    return;
+    EndUnknown(held);
+    return true;
   }
+  // The kernel took so long that another writer was let in: what the numbers are is not known any
+  // more, and a reference stays taken.
+  if (PST_UNLIKELY(!StillHeld(target, held.target_seq) ||
+                   (held.source != nullptr && !StillHeld(held.source, held.source_seq)))) {
+    EndUnknown(held);
+    return true;
+  }
+  const bool referenced = seen ? source->slot != PST_NO_SLOT : held.referenced;
   if (done && held.kind_before != kFdNone && target->kind != kFdNone)
     over = {target->kind, target->warm, target->slot, target->generation, target->epoch};
   if (!done) {
-    if (held.referenced) {
-      const FdEntry& entry = *held.source;
-      over = {entry.kind, entry.warm, entry.slot, entry.generation, entry.epoch};
-    }
-    __atomic_store_n(&g_fd_kind[held.to], held.kind_before, __ATOMIC_RELEASE);
-  } else if (held.source == nullptr) {
+    if (referenced)
+      over = {source->kind, source->warm, source->slot, source->generation, source->epoch};
+    SetKind(held.to, held.kind_before);
+  } else if (source == nullptr) {
     __atomic_store_n(&target->kind, (uint8_t)kFdNone, __ATOMIC_RELAXED);
-    __atomic_store_n(&g_fd_kind[held.to], (uint8_t)kFdNone, __ATOMIC_RELEASE);
+    SetKind(held.to, kFdNone);
   } else {
     FdEntry stored;
-    memcpy(&stored, held.source, sizeof stored);
-    if (!held.referenced) stored.slot = PST_NO_SLOT;
+    memcpy(&stored, source, sizeof stored);
+    if (!referenced) stored.slot = PST_NO_SLOT;
+    // A file that stands for its slot without its path: the sidecar is asked for its name.
+    if (seen && PST_UNLIKELY(!held.same)) stored.path_len = 0;
     StoreFields(target, stored);
-    memcpy(PathArea(held.to), PathArea(held.from), stored.path_len < kFdPathBytes ? stored.path_len : 0);
     RaiseHigh(held.to);
-    __atomic_store_n(&g_fd_kind[held.to], stored.kind, __ATOMIC_RELEASE);
+    SetKind(held.to, stored.kind);
   }
   EndWrite(target, held.target_seq);
   if (held.source != nullptr) EndWrite(held.source, held.source_seq);
   PstHoldLeave(held.signals);
   PstFdDropped(over);
+  return true;
 }
 
 void PstFdAfterFork() {
@@ -387,7 +483,7 @@ void PstFdAfterFork() {
 int PstFdNext(unsigned first, unsigned last) {
   uint32_t high = __atomic_load_n(&g_fd_high, __ATOMIC_RELAXED);
   for (unsigned fd = first; fd < high && fd <= last; ++fd) {
-    if (g_fd_kind[fd] != kFdNone && PstFdKindOf((int)fd) != kFdNone) return (int)fd;
+    if (KindNow((int)fd) != kFdNone) return (int)fd;
   }
   return -1;
 }

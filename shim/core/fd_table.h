@@ -16,7 +16,9 @@
 // dup2 and dup3 hold both entries while the kernel works, so that who reads the target meanwhile
 // waits, and finds the file before or the one after, as in the kernel. Only a reader that looked at
 // an uncovered target before, and makes its call after, meets the reservation (EBADF): between the
-// two lie a few instructions.
+// two lie a few instructions. Closing an uncovered target may take the kernel long (a lingering
+// socket, a file on a network): then the source is not held, so that its readers go on, but looked
+// at before and after.
 //
 // A vfork child would share this table with its parent: the vfork hook forks instead. A fork waits
 // while entries are held over a system call (fork_gate.h).
@@ -203,7 +205,9 @@ void PstFdDropped(const FdDropped& dropped);
 // A number that the kernel has just handed out: nothing of ours may be left on it.
 PST_COLD void PstFdForgetSlow(int fd);
 PST_INLINE void PstFdForget(int fd) {
-  if ((unsigned)fd < kMaxFds && PST_UNLIKELY(g_fd_kind[fd] != kFdNone)) PstFdForgetSlow(fd);
+  if ((unsigned)fd < kMaxFds &&
+      PST_UNLIKELY(__atomic_load_n(&g_fd_kind[fd], __ATOMIC_RELAXED) != kFdNone))
+    PstFdForgetSlow(fd);
 }
 
 // Puts `real` (an fd, which is closed in any case) onto number `fd` with dup3, if the number still is what
@@ -247,16 +251,22 @@ bool PstFdDuplicated(int from, const FdSource& source, int to, int* err);
 
 struct FdReplacing {
   int from, to;
-  FdEntry* source;    // held; null if `from` is not ours
+  FdEntry* source;    // held; null if `from` is not ours, or is only looked at
   FdEntry* target;    // held
   uint32_t source_seq, target_seq;
   uint8_t kind_before;  // of `to`
   bool referenced;      // the source's slot
+  bool looked;     // `seen` stands for the source: the kernel's close of `to` may take its time
+  bool same;       // what was seen has not changed
+  bool installed;  // a call before this one has put something onto `to`
+  int tries;
+  FdSource seen;
   uint64_t signals;     // the thread's mask: a handler must not meet what its own thread holds
 };
 // False: nothing of ours is in it any more (*err 0), or it cannot be done (*err).
-bool PstFdHoldBoth(int from, int to, FdReplacing* held, int* err);
-void PstFdReplaced(const FdReplacing& held, bool done);
+bool PstFdHold(int from, int to, FdReplacing* held, int* err);
+// False: `from` has become another file while the kernel worked: make the call again.
+bool PstFdReplaced(FdReplacing* held, bool done);
 
 template <class Call>
 int PstFdDuplicate(int from, Call call) {
@@ -281,10 +291,11 @@ template <class Call>
 int PstFdReplace(int from, int to, Call call) {
   FdReplacing held;
   int err = 0;
-  if (!PstFdHoldBoth(from, to, &held, &err)) return err != 0 ? PstFail(err) : call();
-  int result = call();
-  PstFdReplaced(held, result >= 0);
-  return result;
+  if (!PstFdHold(from, to, &held, &err)) return err != 0 ? PstFail(err) : call();
+  for (;;) {
+    int result = call();
+    if (PST_LIKELY(PstFdReplaced(&held, result >= 0))) return result;
+  }
 }
 
 }  // namespace penstock

@@ -45,6 +45,8 @@ void PstHoldLeave(uint64_t signals) {
   PstRestoreSignals(signals);
 }
 
+bool PstHolds() { return __atomic_load_n(&g_holders, __ATOMIC_RELAXED) != 0; }
+
 void PstForkGateClose() {
   ++t_forks;
   __atomic_fetch_add(&g_forks, 1, __ATOMIC_SEQ_CST);

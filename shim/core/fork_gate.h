@@ -17,6 +17,8 @@ namespace penstock {
 // PstHoldLeave.
 uint64_t PstHoldEnter();
 void PstHoldLeave(uint64_t signals);
+// Is anybody inside?
+bool PstHolds();
 
 // Around a fork, in the parent; in the child PstForkGateReset takes the place of the second.
 void PstForkGateClose();

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #define XXH_INLINE_ALL
 #include <xxhash.h>
@@ -35,6 +36,87 @@ bool KnownNowhere(uint64_t hash, int64_t now_ns) {
 
 void RememberNowhere(uint64_t hash, int64_t now_ns) {
   __atomic_store_n(&g_nowhere[hash % kRemembered], ((hash >> 16) << 16) | Tick(now_ns), __ATOMIC_RELAXED);
+}
+
+// Where the kernel has a mount whose path leads over a link (/data -> /mnt/x, a mount at
+// /data/train): names that are resolved by somebody else begin with that.
+struct Alias {
+  uint32_t len;
+  char path[PST_PATH_MAX];
+};
+Alias* g_aliases;  // one for each prefix, len 0: none. Null: there is none at all, or nobody has
+                   // looked
+bool g_aliases_known;
+
+// The disk's name of what lies above a prefix, and the rest as configured. Its length, 0: as
+// configured.
+uint32_t AliasOf(const Prefix& prefix, char* to) {
+  memcpy(to, prefix.path, prefix.len + 1);
+  uint32_t end = 1, folder = 0;  // how much of the text is a folder on disk
+  bool links = false;
+  for (;; ++end) {
+    while (end < prefix.len && to[end] != '/') ++end;
+    if (end >= prefix.len) break;
+    char target[1];
+    to[end] = 0;
+    const long n = Raw(SYS_readlinkat, AT_FDCWD, to, target, sizeof target);
+    to[end] = '/';
+    if (n < 0 && n != -EINVAL) break;
+    links |= n >= 0;
+    folder = end;
+  }
+  if (!links) return 0;
+  to[folder] = 0;
+  uint32_t len = folder;
+  if (OutsideResolve(to, &len, PST_PATH_MAX) != 0) return 0;
+  const uint32_t rest = prefix.len - folder;
+  if (len + rest >= PST_PATH_MAX) return 0;
+  memcpy(to + len, prefix.path + folder, rest + 1);
+  return len + rest;
+}
+
+PST_COLD void FindAliases() {
+  Scratch scratch;
+  char* text = scratch.Get();
+  if (text == nullptr) return;
+  Alias* aliases = nullptr;
+  const uint64_t bytes = g_config.prefix_count * sizeof(Alias);
+  for (uint32_t i = 0; i < g_config.prefix_count; ++i) {
+    const uint32_t len = AliasOf(g_config.prefixes[i], text);
+    if (len == 0) continue;
+    if (aliases == nullptr) {
+      const long at =
+          Raw(SYS_mmap, nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+      if (at < 0 && at > -4096) return;
+      aliases = (Alias*)at;
+    }
+    aliases[i].len = len;
+    memcpy(aliases[i].path, text, len);
+  }
+  Alias* nobody = nullptr;
+  if (aliases != nullptr && !__atomic_compare_exchange_n(&g_aliases, &nobody, aliases, false,
+                                                         __ATOMIC_RELEASE, __ATOMIC_RELAXED)) {
+    Raw(SYS_munmap, aliases, bytes);
+  }
+  __atomic_store_n(&g_aliases_known, true, __ATOMIC_RELEASE);
+}
+
+// Writes the configured path over its disk's name at the beginning of `text`. False: there is none.
+bool Unalias(char* text, uint32_t len, uint32_t capacity) {
+  if (PST_UNLIKELY(!__atomic_load_n(&g_aliases_known, __ATOMIC_ACQUIRE))) FindAliases();
+  const Alias* aliases = __atomic_load_n(&g_aliases, __ATOMIC_ACQUIRE);
+  for (uint32_t i = 0; aliases != nullptr && i < g_config.prefix_count; ++i) {
+    const Alias& alias = aliases[i];
+    const Prefix& prefix = g_config.prefixes[i];
+    if (alias.len == 0 || len < alias.len || memcmp(text, alias.path, alias.len) != 0 ||
+        (len > alias.len && text[alias.len] != '/') || len - alias.len + prefix.len >= capacity) {
+      continue;
+    }
+    memmove(text + prefix.len, text + alias.len, len - alias.len + 1);
+    memcpy(text, prefix.path, prefix.len);
+    return true;
+  }
+  return false;
 }
 
 // The absolute text of dirfd + path. Length, or 0.
@@ -102,6 +184,8 @@ bool PstRouteThroughLinks(int dirfd, const char* path, bool follow, LinkedPath* 
   if (text == nullptr) return false;
   uint32_t len = Absolute(dirfd, path, text, kLinkedBytes);
   if (len == 0) return false;
+  if (PST_UNLIKELY(Unalias(text, len, kLinkedBytes)))
+    return PstRoute(AT_FDCWD, text, &linked->buffer, out) != Cover::kNone;
   uint32_t folder = len;
   while (folder > 0 && text[folder - 1] != '/') --folder;
   uint64_t hash = XXH3_64bits(text, folder) | (1ull << 63);

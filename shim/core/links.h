@@ -1,5 +1,7 @@
-// Links outside that lead into a mount (~/data -> /data/train): the kernel finds nothing behind them, so
-// after its ENOENT they are walked here.
+// Links outside that lead into a mount (~/data -> /data/train): the kernel finds nothing behind
+// them, so after its ENOENT they are walked here. The same for a mount whose own path leads over a
+// link: programs that resolve names themselves arrive at the disk's name of the folder above it
+// (looked for once).
 //
 // Thread safety: any thread, signal handlers. No allocation; errno is left alone.
 #pragma once

@@ -39,7 +39,8 @@ inline constexpr uint32_t kNameBuckets = 4096;
 inline constexpr uint32_t kNameWays = 4;
 
 struct alignas(64) NameRecord {
-  uint32_t seq;  // odd while a thread writes
+  uint32_t
+      seq;  // odd while a thread writes; then its top byte says in which process (NameTableForked)
   uint32_t len;
   uint64_t epoch;      // 0: empty (an epoch is never 0: the incarnation is in it)
   int64_t expires_ns;  // CLOCK_MONOTONIC, INT64_MAX never
@@ -101,7 +102,8 @@ PST_INLINE uint32_t NamePlace(uint64_t hash) {
 // Bit i: way i may be of this tag.
 PST_INLINE uint32_t NameMatches(const NameBucket& bucket, uint32_t tag) {
 #if defined(__SSE2__)
-  const __m128i entries = _mm_load_si128((const __m128i*)(const void*)&bucket);
+  // Each entry is one aligned word, which no processor reads in parts.
+  const auto entries = (__m128i)LoadShared((const char*)(const void*)&bucket);
   const __m128i tags = _mm_andnot_si128(_mm_set1_epi32(kNameRecords - 1), entries);
   const __m128i equal = _mm_cmpeq_epi32(tags, _mm_set1_epi32((int)tag));
   return (uint32_t)_mm_movemask_ps(_mm_castsi128_ps(equal));
@@ -116,6 +118,25 @@ PST_INLINE uint32_t NameMatches(const NameBucket& bucket, uint32_t tag) {
 #endif
 }
 
+// A field of a record that another thread may be writing.
+template <class T>
+PST_INLINE T Word(const T& field) {
+  return __atomic_load_n(&field, __ATOMIC_RELAXED);
+}
+
+// What stands between `epoch` and `text`, and `id`, sixteen bytes at a time.
+PST_INLINE void NameFields(const NameRecord& record, NameRecord* out) {
+  constexpr size_t kFirst = offsetof(NameRecord, expires_ns), kEnd = offsetof(NameRecord, text);
+  static_assert((kEnd - kFirst) % 16 == 0);
+  const auto* from = (const char*)(const void*)&record;
+  auto* to = (char*)(void*)out;
+#pragma GCC unroll 4
+  for (size_t at = kFirst; at < kEnd; at += 16)
+    *(TwoWords*)(void*)(to + at) = LoadShared(from + at);
+  constexpr size_t kId = offsetof(NameRecord, id);
+  *(TwoWords*)(void*)(to + kId) = LoadShared(from + kId);
+}
+
 // What was kept of a text, in *out (all but `text`). False: nothing that is still good. Hot.
 PST_INLINE bool NameTableFind(uint64_t epoch, const char* text, uint32_t len, NameRecord* out) {
   if (PST_UNLIKELY(len - 1 >= kNameTextBytes)) return false;
@@ -126,20 +147,10 @@ PST_INLINE bool NameTableFind(uint64_t epoch, const char* text, uint32_t len, Na
     const uint32_t entry = __atomic_load_n(&bucket.entries[__builtin_ctz(ways)], __ATOMIC_RELAXED);
     const NameRecord& record = g_name_records[entry % kNameRecords];
     const uint32_t seq = __atomic_load_n(&record.seq, __ATOMIC_ACQUIRE);
-    if (PST_UNLIKELY((seq & 1u) != 0 || record.epoch != epoch || record.len != len)) continue;
-    const bool same = SameBytes(record.text, text, len);
-    out->expires_ns = record.expires_ns;
-    out->mount = record.mount;
-    out->size = record.size;
-    out->version = record.version;
-    out->mtime_ns = record.mtime_ns;
-    out->ino = record.ino;
-    out->kind = record.kind;
-    out->mode = record.mode;
-    out->nlink = record.nlink;
-    out->err = record.err;
-    out->id.lo = record.id.lo;
-    out->id.hi = record.id.hi;
+    if (PST_UNLIKELY((seq & 1u) != 0 || Word(record.epoch) != epoch || Word(record.len) != len))
+      continue;
+    const bool same = SameAsShared(record.text, text, len);
+    NameFields(record, out);
     __atomic_thread_fence(__ATOMIC_ACQUIRE);
     if (PST_UNLIKELY(__atomic_load_n(&record.seq, __ATOMIC_RELAXED) != seq || !same)) continue;
     return out->expires_ns == INT64_MAX || PST_LIKELY(PstCoarseNs() < out->expires_ns);
@@ -155,5 +166,9 @@ PST_INLINE pst_attr NameAttr(const NameRecord& record) {
 // Keeps a record that was read under `epoch`.
 void NameTableKeep(uint64_t epoch, const char* text, uint32_t len, uint32_t mount,
                    const pst_key128& id, const pst_attr& attr, int64_t expires_ns);
+
+// In a forked child: writers that were at work in the parent are not here, and their records are
+// free.
+void NameTableForked();
 
 }  // namespace penstock

@@ -20,25 +20,20 @@ namespace {
 
 constexpr uint32_t kShownBlock = 65536;  // st_blksize: one range
 
-uint32_t OwnUid() {
-  static uint32_t cached = UINT32_MAX;
-  uint32_t uid = __atomic_load_n(&cached, __ATOMIC_RELAXED);
-  if (PST_UNLIKELY(uid == UINT32_MAX)) {
-    uid = (uint32_t)Raw(SYS_getuid);
-    __atomic_store_n(&cached, uid, __ATOMIC_RELAXED);
+// Who the program is: asked once, and again after it has changed (PstForgetIds).
+uint32_t g_uid = UINT32_MAX, g_gid = UINT32_MAX;
+
+uint32_t Own(uint32_t* cached, long number) {
+  uint32_t id = __atomic_load_n(cached, __ATOMIC_RELAXED);
+  if (PST_UNLIKELY(id == UINT32_MAX)) {
+    id = (uint32_t)Raw(number);
+    __atomic_store_n(cached, id, __ATOMIC_RELAXED);
   }
-  return uid;
+  return id;
 }
 
-uint32_t OwnGid() {
-  static uint32_t cached = UINT32_MAX;
-  uint32_t gid = __atomic_load_n(&cached, __ATOMIC_RELAXED);
-  if (PST_UNLIKELY(gid == UINT32_MAX)) {
-    gid = (uint32_t)Raw(SYS_getgid);
-    __atomic_store_n(&cached, gid, __ATOMIC_RELAXED);
-  }
-  return gid;
-}
+uint32_t OwnUid() { return Own(&g_uid, SYS_getuid); }
+uint32_t OwnGid() { return Own(&g_gid, SYS_getgid); }
 
 int64_t ExpiresNs(const pst_view& view, const pst_entry& entry) {
   return entry.expires_ds == 0 ? INT64_MAX
@@ -256,18 +251,29 @@ void PstFillVirtualStat(const char* path, uint32_t len, struct stat* out) {
   out->st_blocks = 8;
 }
 
-int PstCheckAccess(const Mount& mount, const pst_attr& attr, int mode) {
+void PstForgetIds() {
+  __atomic_store_n(&g_uid, UINT32_MAX, __ATOMIC_RELAXED);
+  __atomic_store_n(&g_gid, UINT32_MAX, __ATOMIC_RELAXED);
+}
+
+int PstCheckAccess(const Mount& mount, const pst_attr& attr, int mode, bool effective) {
   if (mode == F_OK) return 0;
   if ((mode & ~(R_OK | W_OK | X_OK)) != 0) return EINVAL;
   if ((mode & W_OK) != 0) return EROFS;
   struct stat info;
   PstFillStat(mount, attr, &info);
   uint32_t bits = info.st_mode & 0777;
-  if (OwnUid() == 0) {
+  const uint32_t uid = effective ? (uint32_t)Raw(SYS_geteuid) : OwnUid();
+  const uint32_t gid = effective ? (uint32_t)Raw(SYS_getegid) : OwnGid();
+  // A file of the program's own is everybody's own: what a program changes into sees it as its own
+  // too.
+  const bool owner = mount.uid == UINT32_MAX || info.st_uid == uid;
+  const bool group = mount.gid == UINT32_MAX || info.st_gid == gid;
+  if (uid == 0) {
     if ((mode & X_OK) != 0 && attr.kind == PST_KIND_FILE && (bits & 0111) == 0) return EACCES;
     return 0;
   }
-  uint32_t granted = info.st_uid == OwnUid() ? bits >> 6 : info.st_gid == OwnGid() ? bits >> 3 : bits;
+  uint32_t granted = owner ? bits >> 6 : group ? bits >> 3 : bits;
   if ((mode & R_OK) != 0 && (granted & 4) == 0) return EACCES;
   if ((mode & X_OK) != 0 && (granted & 1) == 0) return EACCES;
   return 0;

@@ -31,7 +31,11 @@ void PstFillVirtualStat(const char* path, uint32_t len, struct stat* out);
 // An inherited number knows its slot only: asks the sidecar for the rest of what fstat shows, once.
 void PstCompleteEntry(int fd, FdEntry* entry);
 
-// 0 or a positive errno for access(2) of a file or directory of a read-only mount.
-int PstCheckAccess(const Mount& mount, const pst_attr& attr, int mode);
+// 0 or a positive errno for access(2) of a file or directory of a read-only mount, for the
+// program's real or `effective` user.
+int PstCheckAccess(const Mount& mount, const pst_attr& attr, int mode, bool effective = false);
+
+// The program's user or group may be another one from now on.
+void PstForgetIds();
 
 }  // namespace penstock

@@ -58,7 +58,8 @@ int PstMoveHigh(int fd) {
     Raw(SYS_close, high);
     return -EMFILE;
   }
-  if (g_fd_kind[high] != kFdNone && g_fd_kind[high] != kFdOwn) PstFdForgetSlow((int)high);
+  if (PstFdKindOf((int)high) != kFdNone && PstFdKindOf((int)high) != kFdOwn)
+    PstFdForgetSlow((int)high);
   Mark((int)high, kFdOwn);
   return (int)high;
 }
@@ -70,7 +71,7 @@ int OwnFdChecked(Own which) {
   if (fd < 0) return -1;
   if (Inode(fd, &dev, &ino) && dev == own.dev && ino == own.ino) return fd;
   __atomic_store_n(&own.fd, -1, __ATOMIC_RELEASE);
-  if (g_fd_kind[fd] == kFdOwn) Mark(fd, kFdNone);
+  if (PstFdKindOf(fd) == kFdOwn) Mark(fd, kFdNone);
   return -1;
 }
 
@@ -94,7 +95,7 @@ void OwnFdClose(Own which) {
 
 void OwnFdCloseInherited() {
   for (int fd = PstFdNext(0, kMaxFds - 1); fd >= 0; fd = PstFdNext((unsigned)fd + 1, kMaxFds - 1)) {
-    if (g_fd_kind[fd] != kFdOwn) continue;
+    if (PstFdKindOf((int)fd) != kFdOwn) continue;
     bool keep = g_own[(int)Own::kOpenFiles].fd == fd && OwnFdChecked(Own::kOpenFiles) == fd;
     if (keep) continue;
     bool listed = OwnFdForget(fd);
@@ -115,7 +116,7 @@ bool OwnFdForget(int fd) {
   return false;
 }
 
-bool PstFdIsOwn(int fd) { return (unsigned)fd < kMaxFds && g_fd_kind[fd] == kFdOwn; }
+bool PstFdIsOwn(int fd) { return PstFdKindOf(fd) == kFdOwn; }
 
 void PstOwnFdGone(int fd) {
   if (!PstFdIsOwn(fd)) return;

@@ -251,8 +251,7 @@ int StartOf(int dirfd, bool dots, char* to, bool* shadow) {
   if (kind == kFdAncestor || (dots && dirfd >= 0)) {
     int len = OutsideFdPath(dirfd, to, PST_PATH_MAX);
     if (kind != kFdAncestor || len <= 0) return len;
-    *shadow = PstParseJobPath(to).kind == JobPathKind::kDirectory;
-    return PstUnshadow(to, len);
+    return PstUnshadow(dirfd, to, len, shadow);
   }
   return -EXDEV;
 }

@@ -15,6 +15,7 @@
 #include "shim/core/fork_gate.h"
 #include "shim/core/job_path.h"
 #include "shim/core/materialize.h"
+#include "shim/core/name_table.h"
 #include "shim/core/names.h"
 #include "shim/core/outside.h"
 #include "shim/core/raw.h"
@@ -27,22 +28,13 @@ namespace penstock {
 
 namespace {
 
-// Is `fd` the inode `name` below our own job's folder of reservations? Another job's looks alike.
-bool IsOurs(int fd, const char* name) {
-  struct stat have, want;
-  int folder = PstSlotFolderFd();
-  return folder >= 0 && Raw(SYS_fstat, fd, &have) == 0 &&
-         Raw(SYS_newfstatat, folder, name, &want, AT_SYMLINK_NOFOLLOW) == 0 && have.st_dev == want.st_dev &&
-         have.st_ino == want.st_ino;
-}
-
 // A reservation: the slot tells the rest. A slot that nobody announced as shared has been opened again since
 // this number was inherited (a fork that no hook saw): the number stays a reservation, which fails loudly.
-bool AdoptFile(int fd, uint32_t slot_number, const char* name) {
+bool AdoptFile(int fd, uint32_t slot_number) {
   int err = EIO;
   const View* view = PstJoinedView(&err);
   pst_slot* slot = view != nullptr ? PstSlotOf(view, slot_number) : nullptr;
-  if (slot == nullptr || !IsOurs(fd, name)) return false;
+  if (slot == nullptr) return false;
   uint64_t word = PST_LOAD_ACQUIRE(&slot->word);
   uint32_t state = PST_LOAD_ACQUIRE(&slot->state);
   if (state != PST_SLOT_OPEN && state != PST_SLOT_MATERIALIZED) return false;
@@ -88,9 +80,7 @@ bool AdoptDirectory(int fd, const JobPath& shadow) {
   const View* view = PstJoinedView(&err);
   Scratch scratch;
   char* text = scratch.Get();
-  if (view == nullptr || text == nullptr || strlen(shadow.name) >= PST_PATH_MAX) return false;
-  strcpy(stpcpy(text, "../" PST_SHADOW_DIR "/"), shadow.name);
-  if (!IsOurs(fd, text) || PstShadowedPath(view, shadow, text) < 0) return false;
+  if (view == nullptr || text == nullptr || PstShadowedPath(view, shadow, text) < 0) return false;
   if (shadow.levels > 0) return AdoptAncestor(fd, text);
   PathBuffer buffer;
   Route route;
@@ -146,10 +136,10 @@ bool PstAdoptInherited(int fd) {
   char* path = scratch.Get();
   int len = path != nullptr ? OutsideFdPath(fd, path, PST_PATH_MAX) : -1;
   if (len <= 0) return false;
-  JobPath known = PstParseJobPath(path);
+  JobPath known = PstOwnJobPath(fd, path);
   if (S_ISDIR(info.st_mode)) return known.kind == JobPathKind::kDirectory && AdoptDirectory(fd, known);
   return known.kind == JobPathKind::kFile && known.number < PST_OPEN_FILE_SLOTS &&
-         AdoptFile(fd, known.number, known.name);
+         AdoptFile(fd, known.number);
 }
 
 void PstBeforeFork() {
@@ -159,6 +149,9 @@ void PstBeforeFork() {
 void PstAfterForkChild() {
   PstForkGateReset();
   PstFdAfterFork();
+  PstStreamsAfterFork();
+  NameTableForked();
+  PstForgetIds();
   t_line = 0;  // its owners were wiped: this thread has another id now
   // The wiped page does the work. Where the kernel could not wipe it, do it here.
   if (g_client.session == nullptr) {

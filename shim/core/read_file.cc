@@ -26,15 +26,15 @@ pst_key KeyAt(const FdEntry& entry, uint64_t offset) {
   return {entry.id, entry.version, entry.ns, (uint32_t)(offset >> PST_RANGE_SHIFT)};
 }
 
-// Where the policy wants to know of hits. The log is shared by the process's threads; an entry is noted until
-// the sidecar has seen it, and then its flag is gone.
+// Where the policy wants to know of hits. The log is shared by the process's threads, each note in
+// a place of its own (a sidecar that looks just now may find the place's old note). An entry is
+// noted until the sidecar has seen it, and then its flag is gone.
 PST_COLD void NoteRecency(const pst_entry& entry) {
   pst_session* session = __atomic_load_n(&g_client.session, __ATOMIC_RELAXED);
   if (session == nullptr) return;
-  uint64_t head = __atomic_load_n(&session->log_head, __ATOMIC_RELAXED);
+  uint64_t head = __atomic_fetch_add(&session->log_head, 1, __ATOMIC_RELAXED);
   uint64_t place = ((uint64_t)entry.segment << 32) | (entry.offset / PST_ALIGN);
   __atomic_store_n(&session->log[head % PST_ACCESS_LOG_ENTRIES], place, __ATOMIC_RELAXED);
-  __atomic_store_n(&session->log_head, head + 1, __ATOMIC_RELAXED);  // lossy between threads
 }
 
 // A reader that came here in sequence asks for what follows.

@@ -244,9 +244,11 @@ PST_COLD int LoadMissingPage(Stream* stream, uint32_t page) {
   return ReadPageSlowly(stream, page);
 }
 
-// Brings page `page` into the stream. 0, a positive errno, or ESTALE: another listing took its place.
-int LoadPage(Stream* stream, uint32_t page) {
+// Brings page `page`, whose first entry is number `first`, into the stream. 0, a positive errno, or
+// ESTALE: another listing took its place.
+int LoadPage(Stream* stream, uint32_t page, uint64_t first) {
   if (page == 0) stream->listing_id = 0;
+  stream->page_first = first;
   if (PST_LIKELY(CopyPage(stream, page))) return 0;
   stream->page_bytes = 0;
   return LoadMissingPage(stream, page);
@@ -254,18 +256,16 @@ int LoadPage(Stream* stream, uint32_t page) {
 
 // The folder changed between two pages: go to where the reader was in the new listing, as far as numbers tell.
 PST_COLD int StartOver(Stream* stream, uint64_t entry_number) {
-  int err = LoadPage(stream, 0);
+  int err = LoadPage(stream, 0, 0);
   if (err != 0) return err;
-  stream->page_first = 0;
   uint64_t number = 0;
   for (uint32_t page = 0;;) {
     pst_listing_page header;
     memcpy(&header, stream->bytes, sizeof header);
     if (number + header.count > entry_number || page + 1 >= stream->pages) break;
     number += header.count;
-    err = LoadPage(stream, ++page);
+    err = LoadPage(stream, ++page, number);
     if (err != 0) return err;
-    stream->page_first = number;
   }
   for (uint64_t i = number; i < entry_number && stream->at < stream->page_bytes; ++i)
     if (PstStreamFromPage(stream) == nullptr) return EIO;
@@ -288,23 +288,36 @@ struct dirent64* Dots(Stream* stream) {
   return FillFolder(&stream->dots[number], stream->ino, number + 1, "..", (uint32_t)number + 1);
 }
 
+// While a page is brought in and the reader's place in it is found, `position` alone says where the
+// reader is. A forked child may find the stream in the middle of that.
+class Turning {
+ public:
+  explicit Turning(Stream* stream) : stream_(stream) {
+    __atomic_thread_fence(__ATOMIC_RELEASE);
+    __atomic_store_n(&stream->turning, 1u, __ATOMIC_RELAXED);
+    __atomic_thread_fence(__ATOMIC_RELEASE);
+  }
+  ~Turning() { Done(); }
+  void Done() { __atomic_store_n(&stream_->turning, 0u, __ATOMIC_RELEASE); }
+  Turning(const Turning&) = delete;
+  Turning& operator=(const Turning&) = delete;
+
+ private:
+  Stream* const stream_;
+};
+
 PST_COLD struct dirent64* NextPage(Stream* stream, int* err) {
   for (int tries = 0; tries < kListTries; ++tries) {
     stream->position = Position(stream);
     uint64_t number = stream->position - 2;
     int failed;
+    Turning turning(stream);
     if (stream->page_bytes == 0) {
-      stream->page_first = 0;
-      failed = number == 0 ? LoadPage(stream, 0) : StartOver(stream, number);
+      failed = number == 0 ? LoadPage(stream, 0, 0) : StartOver(stream, number);
     } else {
       if (stream->page + 1 >= stream->pages) return nullptr;
-      uint64_t first = number;
-      failed = LoadPage(stream, stream->page + 1);
-      if (failed == ESTALE || failed == EIO) {
-        failed = StartOver(stream, number);
-      } else {
-        stream->page_first = first;
-      }
+      failed = LoadPage(stream, stream->page + 1, number);
+      if (failed == ESTALE || failed == EIO) failed = StartOver(stream, number);
     }
     if (failed == ESTALE) {
       stream->page_bytes = 0;
@@ -314,6 +327,7 @@ PST_COLD struct dirent64* NextPage(Stream* stream, int* err) {
       *err = failed;
       return nullptr;
     }
+    turning.Done();
     struct dirent64* entry = FromPage(stream, &failed);
     if (entry != nullptr) return entry;
     if (failed != 0) {
@@ -364,6 +378,7 @@ Stream* Begin(int* err) {
   stream->used = 1;
   stream->fd = -1;
   stream->virtual_dir = 0;
+  stream->turning = 0;
   stream->position = 0;
   stream->listing_id = 0;
   stream->page_bytes = 0;
@@ -508,6 +523,21 @@ int PstStreamFd(Stream* stream) {
 }
 
 void PstStreamDetach(Stream* stream) { Free(stream); }
+
+void PstStreamsAfterFork() {
+  if (__atomic_load_n(&g_streams, __ATOMIC_ACQUIRE) == kUnmapped) return;
+  const uint32_t made = __atomic_load_n(&g_made, __ATOMIC_RELAXED);
+  for (uint32_t number = 0; number < made; ++number) {
+    Stream* stream = At(number);
+    // Those of the forking thread are its own business: a handler may have forked in the middle.
+    if (stream->used == 0 || stream->owner == PstThisThread()) continue;
+    if (stream->turning != 0) stream->page_bytes = 0;
+    stream->turning = 0;
+    stream->busy = 0;
+    stream->lock = 0;
+    stream->owner = 0;
+  }
+}
 
 int PstStreamClose(Stream* stream) {
   if (stream->used == 0) return -EBADF;

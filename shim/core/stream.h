@@ -48,7 +48,7 @@ struct Stream {
   uint32_t ns;
   uint32_t mount;
   uint32_t path_len;
-  uint32_t reserved;
+  uint32_t turning;         // a page is being brought in
   struct dirent64 dots[2];  // "." and ".."
   char path[PST_PATH_MAX];  // relative to the mount; absolute for a virtual directory
   alignas(
@@ -137,5 +137,7 @@ long PstStreamTell(Stream* stream);       // -errno on failure
 int PstStreamFd(Stream* stream);          // -errno on failure
 int PstStreamClose(Stream* stream);       // 0 or -errno
 void PstStreamDetach(Stream* stream);     // ends it and leaves its number open
+// In a forked child: threads that held streams are not here.
+void PstStreamsAfterFork();
 
 }  // namespace penstock

@@ -1,9 +1,15 @@
 // Looks a name up in the objects that were loaded after this one, by their own hash tables.
+//
+// The objects up to libc are there from the start to the end of the program, so the loader's list
+// of them is walked as it is: programs that bring a dl_iterate_phdr of their own look for the next
+// one by dlsym, which must not lead back to it, and no lock of the loader is taken. What is not
+// found there is looked for with dl_iterate_phdr.
 
 #include <elf.h>
 #include <link.h>
 #include <stdint.h>
 #include <string.h>
+#include <sys/auxv.h>
 
 #include "shim/hooks/real.h"
 
@@ -52,30 +58,26 @@ const T* Place(ElfW(Addr) base, ElfW(Addr) value) {
   return reinterpret_cast<const T*>(value < base ? base + value : value);
 }
 
-bool ReadTables(const dl_phdr_info& object, Tables* out) {
-  const ElfW(Dyn)* dynamic = nullptr;
-  for (int i = 0; i < object.dlpi_phnum; ++i) {
-    if (object.dlpi_phdr[i].p_type == PT_DYNAMIC)
-      dynamic = reinterpret_cast<const ElfW(Dyn)*>(object.dlpi_addr + object.dlpi_phdr[i].p_vaddr);
-  }
+// `dynamic` may be null.
+bool ReadTables(ElfW(Addr) base, const ElfW(Dyn) * dynamic, Tables* out) {
   if (dynamic == nullptr) return false;
   for (; dynamic->d_tag != DT_NULL; ++dynamic) {
     ElfW(Addr) value = dynamic->d_un.d_ptr;
     switch (dynamic->d_tag) {
       case DT_SYMTAB:
-        out->symbols = Place<ElfW(Sym)>(object.dlpi_addr, value);
+        out->symbols = Place<ElfW(Sym)>(base, value);
         break;
       case DT_STRTAB:
-        out->strings = Place<char>(object.dlpi_addr, value);
+        out->strings = Place<char>(base, value);
         break;
       case DT_VERSYM:
-        out->versions = Place<uint16_t>(object.dlpi_addr, value);
+        out->versions = Place<uint16_t>(base, value);
         break;
       case DT_GNU_HASH:
-        out->gnu_hash = Place<uint32_t>(object.dlpi_addr, value);
+        out->gnu_hash = Place<uint32_t>(base, value);
         break;
       case DT_HASH:
-        out->sysv_hash = Place<uint32_t>(object.dlpi_addr, value);
+        out->sysv_hash = Place<uint32_t>(base, value);
         break;
       default:
         break;
@@ -126,16 +128,59 @@ uint32_t FindSysv(const Tables& tables, const char* name, uint32_t hash) {
 }
 
 // The address of a name that the object defines, or null.
-void* Find(const dl_phdr_info& object, const Search& search) {
+void* Find(ElfW(Addr) base, const ElfW(Dyn) * dynamic, const Search& search) {
   Tables tables;
-  if (!ReadTables(object, &tables)) return nullptr;
+  if (!ReadTables(base, dynamic, &tables)) return nullptr;
   uint32_t index = 0;
   if (tables.gnu_hash != nullptr) {
     index = FindGnu(tables, search.name, search.gnu_hash);
   } else if (tables.sysv_hash != nullptr) {
     index = FindSysv(tables, search.name, search.sysv_hash);
   }
-  return index == 0 ? nullptr : reinterpret_cast<void*>(object.dlpi_addr + tables.symbols[index].st_value);
+  return index == 0 ? nullptr : reinterpret_cast<void*>(base + tables.symbols[index].st_value);
+}
+
+const ElfW(Dyn) * DynamicOf(ElfW(Addr) base, const ElfW(Phdr) * headers, size_t count) {
+  for (size_t i = 0; i < count; ++i) {
+    if (headers[i].p_type == PT_DYNAMIC)
+      return reinterpret_cast<const ElfW(Dyn)*>(base + headers[i].p_vaddr);
+  }
+  return nullptr;
+}
+
+// The loader's list of objects, as it shows it to debuggers. Null: not to be had.
+const link_map* LoadedObjects() {
+  const auto* headers = reinterpret_cast<const ElfW(Phdr)*>(getauxval(AT_PHDR));
+  const size_t count = getauxval(AT_PHNUM);
+  ElfW(Addr) base = 0;
+  for (size_t i = 0; headers != nullptr && i < count; ++i) {
+    if (headers[i].p_type == PT_PHDR)
+      base = reinterpret_cast<ElfW(Addr)>(headers) - headers[i].p_vaddr;
+  }
+  const ElfW(Dyn)* entry = headers != nullptr ? DynamicOf(base, headers, count) : nullptr;
+  for (; entry != nullptr && entry->d_tag != DT_NULL; ++entry) {
+    if (entry->d_tag != DT_DEBUG) continue;
+    const auto* shown = reinterpret_cast<const r_debug*>(entry->d_un.d_ptr);
+    return shown != nullptr ? shown->r_map : nullptr;
+  }
+  return nullptr;
+}
+
+Search SearchFor(const char* name) {
+  return {.name = name, .gnu_hash = GnuHash(name), .sysv_hash = SysvHash(name)};
+}
+
+// Looks between this object and libc. Null: not there, or there is no list.
+void* FindUpToLibc(const Search& search) {
+  const Search libc = SearchFor("__libc_start_main");
+  const link_map* object = LoadedObjects();
+  while (object != nullptr && object->l_ld != _DYNAMIC) object = object->l_next;
+  if (object == nullptr) return nullptr;
+  for (object = object->l_next; object != nullptr; object = object->l_next) {
+    void* found = Find(object->l_addr, object->l_ld, search);
+    if (found != nullptr || Find(object->l_addr, object->l_ld, libc) != nullptr) return found;
+  }
+  return nullptr;
 }
 
 int Visit(dl_phdr_info* object, size_t, void* data) {
@@ -144,26 +189,23 @@ int Visit(dl_phdr_info* object, size_t, void* data) {
     search->passed_us = object->dlpi_addr == reinterpret_cast<ElfW(Addr)>(__ehdr_start);
     return 0;
   }
-  search->found = Find(*object, *search);
+  search->found =
+      Find(object->dlpi_addr, DynamicOf(object->dlpi_addr, object->dlpi_phdr, object->dlpi_phnum),
+           *search);
   return search->found != nullptr ? 1 : 0;
 }
 
 }  // namespace
 
 void* FindNext(const char* name) {
-  Search search = {.name = name, .gnu_hash = GnuHash(name), .sysv_hash = SysvHash(name)};
+  Search search = SearchFor(name);
+  if (void* found = FindUpToLibc(search)) return found;
   dl_iterate_phdr(Visit, &search);
   return search.found;
 }
 
 void* FindOwn(const char* name) {
-  Search search = {.name = name, .gnu_hash = GnuHash(name), .sysv_hash = SysvHash(name)};
-  const auto* header = reinterpret_cast<const ElfW(Ehdr)*>(__ehdr_start);
-  dl_phdr_info us = {};
-  us.dlpi_addr = reinterpret_cast<ElfW(Addr)>(__ehdr_start);
-  us.dlpi_phdr = reinterpret_cast<const ElfW(Phdr)*>(__ehdr_start + header->e_phoff);
-  us.dlpi_phnum = header->e_phnum;
-  return Find(us, search);
+  return Find(reinterpret_cast<ElfW(Addr)>(__ehdr_start), _DYNAMIC, SearchFor(name));
 }
 
 }  // namespace penstock

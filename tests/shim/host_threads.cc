@@ -60,8 +60,8 @@ void OpenReadClose(int number, unsigned seed) {
   }
 }
 
-// From now on every dup3 of the calling thread takes two milliseconds longer.
-void SlowDup3() {
+// From now on every dup3 of the calling thread takes that much longer.
+void SlowDup3(useconds_t longer_us = 2000) {
   sock_filter code[] = {BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)),
                         BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_dup3, 0, 1),
                         BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_USER_NOTIF),
@@ -73,11 +73,11 @@ void SlowDup3() {
     printf("dup3 can't be made slow here (errno %d)\n", errno);
     return;
   }
-  std::thread([listener] {
+  std::thread([listener, longer_us] {
     for (;;) {
       seccomp_notif call = {};
       if (ioctl(static_cast<int>(listener), SECCOMP_IOCTL_NOTIF_RECV, &call) != 0) return;
-      usleep(2000);
+      usleep(longer_us);
       seccomp_notif_resp answer = {};
       answer.id = call.id;
       answer.flags = SECCOMP_USER_NOTIF_FLAG_CONTINUE;
@@ -224,6 +224,57 @@ void ForkWhileReplaced() {
   close(target);
 }
 
+// The kernel takes long to close what is on a dup3's target (a lingering socket): whoever reads the
+// source goes on, and whoever reads the target waits for the new file.
+void ReplaceSlowly() {
+  const int source = open((g_covered + "/sub/t1").c_str(), O_RDONLY);
+  const int target = open((g_plain + "/sub/t2").c_str(), O_RDONLY);
+  CHECK(source >= 0 && target >= 0);
+  std::atomic<bool> starts{false}, done{false};
+  std::thread replacer([&] {
+    SlowDup3(2'500'000);
+    starts = true;
+    CHECK(dup3(source, target, 0) == target);
+    done = true;
+  });
+  while (!starts) usleep(100);
+  usleep(300'000);
+  CHECK(!done);
+  unsigned char got[64];
+  std::thread waits([&] {
+    unsigned char bytes[64];
+    CHECK(pread(target, bytes, sizeof bytes, 0) == 64 && memcmp(bytes, g_bytes[1].data(), 64) == 0);
+  });
+  int reads = 0;
+  for (; !done; ++reads) {
+    CHECK(pread(source, got, sizeof got, 0) == 64 && memcmp(got, g_bytes[1].data(), 64) == 0);
+    usleep(1000);
+  }
+  CHECK(reads > 100, "%d reads", reads);
+  replacer.join();
+  waits.join();
+  CHECK(pread(target, got, sizeof got, 0) == 64 && memcmp(got, g_bytes[1].data(), 64) == 0);
+  // The same while the source is closed, and its number taken by another file: one of the two
+  // files, or closed.
+  std::thread again([&] {
+    SlowDup3(400'000);
+    const int onto = open((g_plain + "/sub/t2").c_str(), O_RDONLY);
+    starts = false;
+    const int result = dup3(source, onto, 0);
+    unsigned char bytes[64];
+    CHECK(result == onto && pread(onto, bytes, sizeof bytes, 0) == 64, "%d", result);
+    CHECK(memcmp(bytes, g_bytes[1].data(), 64) == 0 || memcmp(bytes, g_bytes[3].data(), 64) == 0);
+    close(onto);
+  });
+  while (starts) usleep(100);
+  usleep(100'000);
+  close(source);
+  CHECK(open((g_covered + "/sub/t3").c_str(), O_RDONLY) == source);
+  again.join();
+  close(source);
+  close(target);
+}
+
 // All threads read one open file; each byte is given out once.
 void SharedOffset() {
   const std::vector<unsigned char> want = Slurp(g_plain + "/sub/deep/big");
@@ -261,6 +312,7 @@ int main(int argc, char** argv) {
   SharedOffset();
   std::thread(ReadWhileReplaced).join();
   std::thread(ReadWhileMadeReal).join();
+  ReplaceSlowly();
   ForkWhileReplaced();
   return g_failures == 0 ? 0 : 1;
 }

@@ -79,6 +79,28 @@ S
   grep -q "$work/local.*local disk" "$work/got.err" || { failed=$((failed + 1)); echo "shim_wide: no warning"; cat "$work/got.err"; }
   sed -i '/local disk/d' "$work/got.err"; cat "$work/got.err"
 fi
+# A mount whose path leads over a link on the disk: as if the disk had it there.
+if [ $# = 0 ]; then
+  ran=$((ran + 1))
+  mkdir "$work/far" && ln -s far "$work/near"
+  sed "s,path = .*,path = \"$work/near/train\",; s,job.sock,over.sock," "$work/job.toml" >"$work/over.toml"
+  cat >"$work/over.sh" <<'S'
+cd $1; stat -c "%F" near near/ near/train; readlink near; [ -L near ]; echo "link $?"; [ -L near/ ]; echo "link $?"
+for way in near far; do
+  realpath $way/train/small; readlink -f $way/train/tree/deep; cat $way/train/small; ls $way/train/tree
+  stat -c "%F %s" $way/train/small; [ -r $way/train/none ]; echo "there $?"; (cd $way/train/tree && cat one; cd -P .; pwd -P)
+done
+perl -MCwd=realpath -e 'print realpath("near/train/tree/two"), "\n"; open F, "<", realpath("near/train/small") or die; print <F>'
+S
+  cp -a "$data" "$work/far/train"
+  bash "$work/over.sh" "$work" >"$work/want" 2>&1
+  rm -rf "$work/far/train"
+  timeout 60 "$penstock" run -c "$work/over.toml" -- bash "$work/over.sh" "$work" 2>&1 | sed "s,$work/near/train/tree,$work/far/train/tree," >"$work/got"
+  "$penstock" stop -c "$work/over.toml" --force >/dev/null 2>&1
+  if ! cmp -s "$work/want" "$work/got"; then
+    failed=$((failed + 1)); echo "shim_wide: a mount whose path leads over a link"; diff "$work/want" "$work/got" | head -20
+  fi
+fi
 cases=${*:-dup locks ready map grow copies aio attributes names stdio stdin cwd turns above above_cwd links walk fork inside clone exec spawn rights raw stale library handle}
 for case in $cases; do
   ran=$((ran + 1))

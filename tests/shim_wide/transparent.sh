@@ -32,6 +32,30 @@ int main(void) {
 C
 cc -O1 -o "$work/tree/vfork" "$work/tree/vfork.c" -ldl || exit 1
 
+# A program that looks names up often: without configuration the library looks for the next dlsym once.
+cat >"$work/tree/lookups.c" <<'C'
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <link.h>
+#include <stdio.h>
+static int walks;
+int dl_iterate_phdr(int (*visit)(struct dl_phdr_info*, size_t, void*), void* data) {
+  ++walks;
+  int (*next)(int (*)(struct dl_phdr_info*, size_t, void*), void*) =
+      (int (*)(int (*)(struct dl_phdr_info*, size_t, void*), void*))dlsym(RTLD_NEXT, "dl_iterate_phdr");
+  return next(visit, data);
+}
+int main(void) {
+  void* sum = 0;
+  dlsym(RTLD_DEFAULT, "puts");
+  walks = 0;
+  for (int i = 0; i < 1000; ++i) sum = dlsym(RTLD_DEFAULT, i % 2 ? "puts" : "fopen");
+  printf("%d %d\n", sum != 0, walks);
+  return 0;
+}
+C
+cc -O1 -rdynamic -o "$work/tree/lookups" "$work/tree/lookups.c" -ldl || exit 1
+
 # same COMMAND: output, error output and exit code are those of a run without the library.
 same() {
   ran=$((ran + 1))
@@ -57,6 +81,7 @@ same 'find . -type f | sort; du -a sub; stat -c "%n %s %F" *; readlink -f link; 
 same 'read a <numbers; echo $a; exec 5<numbers; read -u 5 b; read -u 5 c; echo $b $c; cat <&5 | head -2'
 same 'cd sub && pwd && cat letters && cd .. && cat sub/*; echo {1..3} | tee x | rev; cat x'
 same 'tar cf - sub | tar tf -; gzip -c numbers | gunzip | md5sum; sort -n -r numbers | head -2; grep -c 7 numbers'
+same './lookups'
 same 'make -s; make -s -j2 all; true | false; exit 7'
 same './vfork'
 same 'kill -TERM $$'
