@@ -1,6 +1,7 @@
 // `penstock run`: start or join the job's sidecar, preload the shim, become the program.
 #include <errno.h>
 #include <fmt/format.h>
+#include <link.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -24,7 +25,10 @@ namespace penstock::cli {
 namespace {
 
 constexpr int kNotExecutable = 126;
-constexpr int kNotFound = 127;
+
+// As in shim/supervise/start.h.
+constexpr const char* kRunOption = "--penstock-run";
+constexpr char kMaskedLetter = '\1';
 
 struct Options {
   std::string config_file;
@@ -33,18 +37,41 @@ struct Options {
   bool stats = false;
 };
 
-// Gives 126 or 127 with a line on stderr; does not come back otherwise.
-int Exec(const std::vector<std::string>& program) {
+// The dynamic loader that this program was started with.
+std::string Loader() {
+  std::string path;
+  dl_iterate_phdr(
+      [](dl_phdr_info* object, size_t, void* out) {
+        for (int i = 0; i < object->dlpi_phnum; i++) {
+          const ElfW(Phdr)& segment = object->dlpi_phdr[i];
+          if (segment.p_type == PT_INTERP)
+            *static_cast<std::string*>(out) =
+                reinterpret_cast<const char*>(object->dlpi_addr + segment.p_vaddr);
+        }
+        return 1;  // the first object is the program
+      },
+      &path);
+  return path;
+}
+
+// Variables of the loader are for the program and not for the library that starts it.
+void MaskLoaderVariables(char** environment) {
+  for (char** variable = environment; *variable != nullptr; variable++)
+    if (strncmp(*variable, "LD_", 3) == 0) **variable = kMaskedLetter;
+}
+
+// The library finds the program (it may lie in a mount), sees whether it has to be supervised, and becomes it
+// (shim/supervise/start.h). Gives 126 or 127 with a line on stderr; does not come back otherwise.
+int Exec(const std::vector<std::string>& program, const std::string& shim, bool strict) {
+  const std::string loader = Loader();
+  std::vector<std::string> words{program[0], shim, kRunOption, strict ? "strict" : "-"};
+  words.insert(words.end(), program.begin(), program.end());
   std::vector<char*> argv;
-  for (const std::string& word : program) argv.push_back(const_cast<char*>(word.c_str()));
+  for (const std::string& word : words) argv.push_back(const_cast<char*>(word.c_str()));
   argv.push_back(nullptr);
-  execvp(argv[0], argv.data());
-  const int err = errno;
-  if (err == ENOENT || err == ENOTDIR) {
-    Complain(fmt::format("{}: command not found", program[0]));
-    return kNotFound;
-  }
-  Complain(fmt::format("{}: cannot be run: {}", program[0], strerror(err)));
+  MaskLoaderVariables(environ);
+  execv(loader.c_str(), argv.data());
+  Complain(fmt::format("{}: cannot be run: {}", loader, strerror(errno)));
   return kNotExecutable;
 }
 
@@ -60,7 +87,8 @@ constexpr std::array kForwarded = {SIGHUP,  SIGINT,  SIGQUIT,  SIGTERM, SIGUSR1,
                                    SIGUSR2, SIGCONT, SIGWINCH, SIGALRM};
 
 // Runs the program as a child, so that something can be printed after it.
-int ForkAndWait(const std::vector<std::string>& program, int* signal) {
+template <class Become>
+int ForkAndWait(Become become, int* signal) {
   struct sigaction action{};
   action.sa_sigaction = Forward;
   action.sa_flags = SA_SIGINFO | SA_RESTART;
@@ -75,7 +103,7 @@ int ForkAndWait(const std::vector<std::string>& program, int* signal) {
     for (std::size_t i = 0; i < kForwarded.size(); ++i)
       sigaction(kForwarded[i], &before[i], nullptr);
     sigprocmask(SIG_SETMASK, &mask, nullptr);
-    _exit(Exec(program));
+    _exit(become());
   }
   g_program_pid = pid;
   sigprocmask(SIG_SETMASK, &mask, nullptr);
@@ -111,12 +139,6 @@ int Run(const Options& options, const std::vector<std::string>& program) {
     Complain("nothing to run: penstock run -c job.toml -- CMD...");
     return kUsage;
   }
-  if (options.strict) {
-    Complain(
-        "--strict: supervision of static programs is not there yet; without --strict, "
-        "dynamically linked programs are served");
-    return kUsage;
-  }
   const std::string shim = FindShim();
   if (shim.empty()) {
     Complain("libpenstock.so is not in ../lib beside this program, nor where PENSTOCK_LIB says");
@@ -142,9 +164,10 @@ int Run(const Options& options, const std::vector<std::string>& program) {
   if (options.stats) before = AskSidecar(*config, {{"op", "stat"}});
   for (const auto& [name, value] : ProgramEnvironment(*config, shim))
     setenv(name.c_str(), value.c_str(), 1);
-  if (!options.stats) return Exec(program);
+  const auto become = [&] { return Exec(program, shim, options.strict); };
+  if (!options.stats) return become();
   int signal = 0;
-  const int code = ForkAndWait(program, &signal);
+  const int code = ForkAndWait(become, &signal);
   // Our own environment must not make the question below go through the shim: it does not, since
   // the shim is loaded at exec only.
   if (const auto after = AskSidecar(*config, {{"op", "stat"}}); before && after)
@@ -165,7 +188,7 @@ Command RunCommand(const std::vector<std::string>* program) {
           "if none answers, and ends by itself `linger` after the last program.",
           {ConfigArgument(&options->config_file),
            {"--join", &options->join, "Only join a sidecar; never start one"},
-           {"--strict", &options->strict, "Supervise static programs too"},
+           {"--strict", &options->strict, "Supervise every program, not only static and Go ones"},
            {"--stats", &options->stats, "Print the counters on stderr afterwards"}},
           [options, program] { return Run(*options, *program); },
           {}};

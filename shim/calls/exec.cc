@@ -13,6 +13,7 @@
 #include "shim/calls/launch.h"
 #include "shim/core/process.h"
 #include "shim/core/links.h"
+#include "shim/core/raw.h"
 #include "shim/core/serve.h"
 
 extern "C" char** environ;
@@ -174,7 +175,20 @@ PST_EXPORT int execveat(int dirfd, const char* path, char* const* argv, char* co
   }
   PST_KEPT_ENVIRON(kept, envp);
   PstBeforeFork();
-  if (g_fd_high > 0 && InspectPath(dirfd, path) == TargetKind::kDeaf) MakeOpenFilesReal(false);
+  TargetKind kind = InspectPath(dirfd, path);
+  if (NeedsRealFiles(kind)) MakeOpenFilesReal(false);
+  if (kind == TargetKind::kRaw && (flags & AT_SYMLINK_NOFOLLOW) == 0) {
+    int file = static_cast<int>(Raw(SYS_openat, dirfd, path, O_PATH | O_CLOEXEC, 0));
+    if (file >= 0) {
+      PstFdForget(file);
+      int err = LaunchRaw(file, path, argv, kept, [=](const char* program, char* const* words, char* const* env) {
+        if (program == path) return real.execveat(dirfd, path, words, env, flags), errno;
+        return real.execve(program, words, env), errno;
+      });
+      Raw(SYS_close, file);
+      return PstFail(err);
+    }
+  }
   return real.execveat(dirfd, path, argv, kept, flags);
 }
 
@@ -197,6 +211,13 @@ PST_EXPORT int fexecve(int fd, char* const* argv, char* const* envp) {
   PstBeforeFork();
   Target target;
   InspectFd(fd, &target);
-  if (target.kind == TargetKind::kDeaf) MakeOpenFilesReal(false);
-  return real.fexecve(fd, argv, kept);
+  if (NeedsRealFiles(target.kind)) MakeOpenFilesReal(false);
+  if (target.kind != TargetKind::kRaw) return real.fexecve(fd, argv, kept);
+  long flags = Raw(SYS_fcntl, fd, F_GETFD);
+  int err = LaunchRaw(fd, "", argv, kept, [=](const char* program, char* const* words, char* const* env) {
+    if (*program == '\0') return real.fexecve(fd, words, env), errno;
+    return real.execve(program, words, env), errno;
+  });
+  Raw(SYS_fcntl, fd, F_SETFD, flags);
+  return PstFail(err);
 }

@@ -45,7 +45,7 @@ char* PutNumber(char* to, uint64_t value) {
 
 void MakeKept() {
   if (__atomic_load_n(&g_kept_ready, __ATOMIC_ACQUIRE) != 0) return;
-  dl_iterate_phdr(FindLibrary, g_kept.library);
+  if (g_kept.library[0] == '\0') dl_iterate_phdr(FindLibrary, g_kept.library);
   char* socket = stpcpy(g_kept.variables[0], kNames[0]);
   memcpy(socket, g_config.socket_path, g_config.socket_len);
   char* paths = stpcpy(g_kept.variables[1], kNames[1]);
@@ -100,6 +100,15 @@ Found Look(char* const* envp) {
 }
 
 }  // namespace
+
+const char* KeptLibrary() {
+  MakeKept();
+  return g_kept.library;
+}
+
+void KeepLibraryAs(const char* path) {
+  if (strlen(path) < sizeof g_kept.library) strcpy(g_kept.library, path);
+}
 
 KeptEnvNeed NeedToKeep(char* const* envp) {
   if (!g_config.active) return {0, 0};

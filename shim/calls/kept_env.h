@@ -21,6 +21,11 @@ KeptEnvNeed NeedToKeep(char* const* envp);
 // Writes the completed environment: `words` pointers and `bytes` of text as NeedToKeep said.
 void KeepEnvironment(char* const* envp, char** words, char* text);
 
+// The path of this library, as it is kept in LD_PRELOAD. In a process whose main program it is (supervise/entry.cc) it
+// has to be told, before anything else is asked here.
+const char* KeptLibrary();
+void KeepLibraryAs(const char* path);
+
 }  // namespace penstock
 
 // A complete environment on the caller's stack.

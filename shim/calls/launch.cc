@@ -2,7 +2,6 @@
 
 #include <elf.h>
 #include <fcntl.h>
-#include <link.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/sendfile.h>
@@ -10,8 +9,10 @@
 #include <sys/xattr.h>
 #include <unistd.h>
 
+#include "shim/core/outside.h"
 #include "shim/core/raw.h"
 #include "shim/core/serve.h"
+#include "shim/supervise/program.h"
 
 namespace penstock {
 namespace {
@@ -32,31 +33,26 @@ const char* Word(const char* at, const char* end, bool to_line_end, char* to, si
   return at;
 }
 
-TargetKind KindOfElf(const char* head, size_t bytes) {
-  ElfW(Ehdr) header;
-  if (bytes < sizeof header) return TargetKind::kUnknown;
-  memcpy(&header, head, sizeof header);
-  if (header.e_ident[EI_CLASS] != (sizeof(void*) == 8 ? ELFCLASS64 : ELFCLASS32))
-    return TargetKind::kDeaf;
-  for (unsigned i = 0; i < header.e_phnum; ++i) {
-    ElfW(Phdr) segment;
-    size_t at = header.e_phoff + static_cast<size_t>(i) * header.e_phentsize;
-    if (at + sizeof segment > bytes || at < header.e_phoff)
-      return TargetKind::kDynamic;  // too far to see
-    memcpy(&segment, head + at, sizeof segment);
-    if (segment.p_type == PT_INTERP) return TargetKind::kDynamic;
+TargetKind KindOfElf(int fd, const char* head, size_t bytes) {
+  switch (PstProgramKind(fd, head, bytes)) {
+    case ProgramKind::kLoads:
+      return TargetKind::kDynamic;
+    case ProgramKind::kRaw:
+      return TargetKind::kRaw;
+    case ProgramKind::kForeign:
+      break;
   }
   return TargetKind::kDeaf;
 }
 
-void Inspect(const char* head, size_t bytes, Target* out) {
+void Inspect(int fd, const char* head, size_t bytes, Target* out) {
   if (bytes >= 2 && head[0] == '#' && head[1] == '!') {
     const char* end = head + (bytes < 256 ? bytes : 256);
     const char* at = Word(head + 2, end, false, out->interpreter, sizeof out->interpreter);
     Word(at, end, true, out->argument, sizeof out->argument);
     if (out->interpreter[0] != '\0') out->kind = TargetKind::kScript;
   } else if (bytes >= SELFMAG && memcmp(head, ELFMAG, SELFMAG) == 0) {
-    out->kind = KindOfElf(head, bytes);
+    out->kind = KindOfElf(fd, head, bytes);
   }
 }
 
@@ -88,23 +84,11 @@ int CopyToMemory(int fd) {
 
 }  // namespace
 
-void ProcFdPath(int fd, char* to) {
-  char digits[16];
-  int count = 0;
-  do {
-    digits[count++] = static_cast<char>('0' + fd % 10);
-    fd /= 10;
-  } while (fd != 0);
-  to = stpcpy(to, "/proc/self/fd/");
-  while (count > 0) *to++ = digits[--count];
-  *to = '\0';
-}
-
 void InspectFd(int fd, Target* out) {
   Scratch scratch;
   char* head = scratch.Get();
   ssize_t n = head != nullptr ? pread(fd, head, kHeadBytes, 0) : -1;
-  if (n > 0) Inspect(head, static_cast<size_t>(n), out);
+  if (n > 0) Inspect(fd, head, static_cast<size_t>(n), out);
 }
 
 TargetKind InspectPath(int dirfd, const char* path) {
@@ -120,13 +104,20 @@ TargetKind InspectPath(int dirfd, const char* path) {
     long n = Raw(SYS_pread64, fd, head, kHeadBytes, 0);
     bool privileged = Raw(SYS_fstat, fd, &st) == 0 && (st.st_mode & (S_ISUID | S_ISGID)) != 0;
     if (!privileged) privileged = Raw(SYS_fgetxattr, fd, "security.capability", nullptr, 0) > 0;
-    Raw(SYS_close, fd);
     target = {};
-    if (n > 0) Inspect(head, static_cast<size_t>(n), &target);
+    PstFdForget(fd);
+    if (n > 0) Inspect(fd, head, static_cast<size_t>(n), &target);
+    Raw(SYS_close, fd);
     if (target.kind != TargetKind::kScript) return privileged ? TargetKind::kDeaf : target.kind;
     path = target.interpreter;
   }
   return TargetKind::kUnknown;
+}
+
+bool Executable(int dirfd, const char* path) {
+  constexpr int kNumber = 439;  // faccessat2; where the kernel has none, exec itself says it later
+  long err = Raw(kNumber, dirfd, path, X_OK, AT_EACCESS);
+  return err == 0 || err == -ENOSYS || err == -EPERM;
 }
 
 void MakeOpenFilesReal(bool all) {

@@ -8,6 +8,8 @@
 #include <unistd.h>
 
 #include "shim/calls/support.h"
+#include "shim/core/outside.h"
+#include "shim/supervise/start.h"
 
 namespace penstock {
 
@@ -15,7 +17,8 @@ namespace penstock {
 enum class TargetKind : uint8_t {
   kUnknown,  // cannot be read, or neither ELF nor script: the kernel will say
   kDynamic,  // its loader will load us
-  kDeaf,     // static, set-id or with file capabilities: it will not, and its files must be real
+  kDeaf,     // set-id, with file capabilities, of another architecture: it will not, and its files must be real
+  kRaw,      // static or Go: makes its system calls itself, is supervised, and its files must be real
   kScript,   // "#!": see interpreter
 };
 
@@ -38,10 +41,29 @@ void MakeOpenFilesReal(bool all);
 // /proc/self/fd/N, or a script's interpreter in *target. -errno on failure.
 int OpenProgram(const Route& route, Target* target);
 
-// "/proc/self/fd/N" into `to` (at least 32 bytes).
-void ProcFdPath(int fd, char* to);
+inline bool NeedsRealFiles(TargetKind kind) { return kind == TargetKind::kDeaf || kind == TargetKind::kRaw; }
+
+// May the file be executed, as far as its mode tells? Where not, the kernel says why.
+bool Executable(int dirfd, const char* path);
 
 constexpr int kMaxScriptDepth = 4;  // as the kernel's limit for interpreters of interpreters
+
+// Runs a program that makes its own system calls under supervision. `fd` is its file, or -1 for `path`.
+template <class Run>
+int LaunchRaw(int fd, const char* path, char* const* argv, char* const* envp, Run run) {
+  if (!PstMustSupervise()) return run(path, argv, envp);
+  StartNeed need = PstStartNeed(argv, envp);
+  auto** words = static_cast<const char**>(__builtin_alloca(need.words * sizeof(char*)));
+  auto** env = static_cast<const char**>(__builtin_alloca(need.env * sizeof(char*)));
+  auto* text = static_cast<char*>(__builtin_alloca(need.bytes));
+  const char* loader = PstStartCommand(fd, path, argv, envp, words, env, text);
+  if (loader == nullptr) return run(path, argv, envp);
+  // It has to get through one exec more than it was made for.
+  bool kept = fd >= 0 && fcntl(fd, F_SETFD, 0) == 0;
+  int err = run(loader, const_cast<char* const*>(words), const_cast<char* const*>(env));
+  if (kept) fcntl(fd, F_SETFD, FD_CLOEXEC);
+  return err;
+}
 
 // Runs `path` with a completed environment through `run(path, argv, envp)`, which returns a
 // positive errno or 0. Covered programs are replaced by something the kernel can execute. Returns
@@ -54,8 +76,9 @@ int Launch(const char* path, char* const* argv, char* const* envp, bool all_fds,
   Cover cover = RouteOf(AT_FDCWD, path, &buffer, &route);
   if (cover == Cover::kError) return route.err;
   if (PST_LIKELY(cover != Cover::kMount)) {
-    if (g_fd_high > 0 && InspectPath(AT_FDCWD, path) == TargetKind::kDeaf)
-      MakeOpenFilesReal(all_fds);
+    TargetKind kind = InspectPath(AT_FDCWD, path);
+    if (NeedsRealFiles(kind)) MakeOpenFilesReal(all_fds);
+    if (kind == TargetKind::kRaw && Executable(AT_FDCWD, path)) return LaunchRaw(-1, path, argv, envp, run);
     return run(path, argv, envp);
   }
   Target target;
@@ -85,8 +108,8 @@ int Launch(const char* path, char* const* argv, char* const* envp, bool all_fds,
   } else {
     char proc[32];
     ProcFdPath(fd, proc);
-    if (target.kind == TargetKind::kDeaf) MakeOpenFilesReal(all_fds);
-    result = run(proc, argv, envp);
+    if (NeedsRealFiles(target.kind)) MakeOpenFilesReal(all_fds);
+    result = target.kind == TargetKind::kRaw ? LaunchRaw(fd, proc, argv, envp, run) : run(proc, argv, envp);
     close(fd);
   }
   return result;

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "shim/calls/landing.h"
+#include "shim/calls/stat_form.h"
 #include "shim/calls/support.h"
 #include "shim/core/links.h"
 
@@ -98,7 +99,9 @@ Result StatAt(int dirfd, const char* path, struct stat* out, int flags) {
 
 int Answer(Result result) { return result == Result::kDone ? 0 : -1; }
 
-void Widen(const struct stat& from, struct statx* out) {
+}  // namespace
+
+void PstWidenStat(const struct stat& from, struct statx* out) {
   memset(out, 0, sizeof *out);
   out->stx_mask = STATX_BASIC_STATS;
   out->stx_blksize = (uint32_t)from.st_blksize;
@@ -115,6 +118,8 @@ void Widen(const struct stat& from, struct statx* out) {
   out->stx_dev_major = major(from.st_dev);
   out->stx_dev_minor = minor(from.st_dev);
 }
+
+namespace {
 
 Result AccessRoute(const Route& route, int mode, bool effective) {
   if (route.cover == Cover::kError) return FailWith(route.err);
@@ -238,7 +243,7 @@ PST_EXPORT int statx(int dirfd, const char* path, int flags, unsigned mask, stru
     }
     if (result == Result::kNotOurs) return kernel;
   }
-  if (result == Result::kDone) Widen(info, out);
+  if (result == Result::kDone) PstWidenStat(info, out);
   return Answer(result);
 }
 

@@ -123,13 +123,28 @@ PST_COLD int OpenMaterialized(const Route& route, FdEntry* entry, bool cloexec) 
   return fd;
 }
 
+constexpr int kUnusual = O_ACCMODE | O_CREAT | O_EXCL | O_TRUNC | O_DIRECTORY | O_PATH | (O_TMPFILE & ~O_DIRECTORY);
+
 }  // namespace
+
+int PstOpenReal(const Route& route, int flags) {
+  pst_attr attr;
+  int err = PstLookup(route, &attr);
+  if (err != 0) return -AbsentOrRefused(route, err, flags);
+  if (attr.kind == PST_KIND_DIRECTORY) return OpenDirectory(route, attr, flags);
+  if ((flags & kUnusual) != 0) {
+    err = UnusualFlags(flags);
+    if (err != 0) return -err;
+  }
+  FdEntry entry;
+  FillEntry(route, attr, flags, &entry);
+  return OpenMaterialized(route, &entry, (flags & O_CLOEXEC) != 0);
+}
 
 int PstOpenRoute(const Route& route, int flags, mode_t) {
   pst_attr attr;
   int err = PstLookup(route, &attr);
   if (PST_UNLIKELY(err != 0)) return -AbsentOrRefused(route, err, flags);
-  constexpr int kUnusual = O_ACCMODE | O_CREAT | O_EXCL | O_TRUNC | O_DIRECTORY | O_PATH | (O_TMPFILE & ~O_DIRECTORY);
   if (PST_UNLIKELY(attr.kind == PST_KIND_DIRECTORY)) return OpenDirectory(route, attr, flags);
   if (PST_UNLIKELY((flags & kUnusual) != 0)) {
     err = UnusualFlags(flags);

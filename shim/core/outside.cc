@@ -9,18 +9,21 @@
 
 namespace penstock {
 
-int OutsideFdPath(int fd, char* to, uint32_t capacity) {
-  char name[32] = "/proc/self/fd/";
-  char* at = name + 14;
-  char digits[12];
+void ProcFdPath(int fd, char* to) {
+  char digits[16];
   int count = 0;
-  unsigned value = (unsigned)fd;
   do {
-    digits[count++] = (char)('0' + value % 10);
-    value /= 10;
-  } while (value != 0);
-  while (count > 0) *at++ = digits[--count];
-  *at = 0;
+    digits[count++] = static_cast<char>('0' + fd % 10);
+    fd /= 10;
+  } while (fd != 0);
+  to = stpcpy(to, "/proc/self/fd/");
+  while (count > 0) *to++ = digits[--count];
+  *to = '\0';
+}
+
+int OutsideFdPath(int fd, char* to, uint32_t capacity) {
+  char name[32];
+  ProcFdPath(fd, name);
   long n = Raw(SYS_readlinkat, AT_FDCWD, name, to, capacity - 1);
   if (n < 0) return (int)n;
   if (n >= (long)capacity - 1) return -ENAMETOOLONG;

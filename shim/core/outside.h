@@ -15,4 +15,7 @@ int OutsideResolve(char* text, uint32_t* len, uint32_t capacity);
 // The kernel's path of a directory descriptor. Length, or -errno.
 int OutsideFdPath(int fd, char* to, uint32_t capacity);
 
+// "/proc/self/fd/N" into `to` (at least 32 bytes).
+void ProcFdPath(int fd, char* to);
+
 }  // namespace penstock

@@ -23,6 +23,7 @@
 #include "shim/core/slots.h"
 #include "shim/core/stream.h"
 #include "shim/hooks/real.h"
+#include "shim/supervise/probe.h"
 
 namespace penstock {
 
@@ -167,12 +168,17 @@ namespace {
 // glibc passes argc, argv and envp, and has set environ unless this library was linked to run first. musl
 // passes nothing, and has always set environ.
 __attribute__((constructor)) void Start(int, char**, char** envp) {
+  // Where the library is the main program, loader and libc may both run its constructors.
+  static bool done;
+  if (done) return;
+  done = true;
   RealInit();
   ConfigInit(environ != nullptr ? environ : envp);
   if (g_config.active) {
     CwdInit();
     AdoptAllInherited();
     UringDetect();
+    PstProbe();
     // libc reads its stdin by calls inside libc that no hook sees: `program < covered-file`.
     if (PstFdKindOf(0) == kFdFile) PstMaterialize(0);
   }

@@ -17,6 +17,10 @@ namespace penstock {
 // Opens a routed name (kMount). The number, or -errno.
 int PstOpenRoute(const Route& route, int flags, mode_t mode);
 
+// As PstOpenRoute, but a file is a real one from the beginning (kFdMaterialized), with a descriptor of its own and no
+// slot; it waits for the whole file. With O_PATH a file is opened for reading all the same.
+PST_COLD int PstOpenReal(const Route& route, int flags);
+
 // Opens any path: -1 with *handled false if it is not covered.
 int PstOpenAt(int dirfd, const char* path, int flags, mode_t mode, bool* handled);
 

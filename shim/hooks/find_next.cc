@@ -152,12 +152,12 @@ const ElfW(Dyn) * DynamicOf(ElfW(Addr) base, const ElfW(Phdr) * headers, size_t 
 const link_map* LoadedObjects() {
   const auto* headers = reinterpret_cast<const ElfW(Phdr)*>(getauxval(AT_PHDR));
   const size_t count = getauxval(AT_PHNUM);
-  ElfW(Addr) base = 0;
+  const ElfW(Dyn)* entry = nullptr;
   for (size_t i = 0; headers != nullptr && i < count; ++i) {
+    // A library that is run as a program (supervise/entry.cc) has none, and so no known place.
     if (headers[i].p_type == PT_PHDR)
-      base = reinterpret_cast<ElfW(Addr)>(headers) - headers[i].p_vaddr;
+      entry = DynamicOf(reinterpret_cast<ElfW(Addr)>(headers) - headers[i].p_vaddr, headers, count);
   }
-  const ElfW(Dyn)* entry = headers != nullptr ? DynamicOf(base, headers, count) : nullptr;
   for (; entry != nullptr && entry->d_tag != DT_NULL; ++entry) {
     if (entry->d_tag != DT_DEBUG) continue;
     const auto* shown = reinterpret_cast<const r_debug*>(entry->d_un.d_ptr);

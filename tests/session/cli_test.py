@@ -68,7 +68,7 @@ class CliTest(unittest.TestCase):
     def test_wrong_usage_is_2(self):
         for argv in ((), ("nonsense",), ("run",), ("run", "-c", self.config), ("warm", "-c", self.config),
                      ("run", "-c", self.config, "--jion", "--", "true"), ("stat", "-c", self.config, "--", "x"),
-                     ("run", "-c", self.config, "--strict", "--", "true")):
+                     ("run", "-c", self.config, "--strict")):
             with self.subTest(argv=argv):
                 result = self.call(*argv)
                 self.assertEqual((result.returncode, result.stderr.strip() != ""), (2, True), result)

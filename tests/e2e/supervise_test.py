@@ -1,0 +1,139 @@
+"""Programs that make their system calls without libc: static ones, Go. What they print over a covered folder is what they
+print over the folder itself."""
+
+import os
+import re
+import signal
+import subprocess
+import time
+import unittest
+
+import e2e_base
+from e2e_base import CONTAINERS, COVERED, JobTest
+from penstock_harness import build_dir
+from penstock_harness.job import BUILD_INSIDE
+
+READERS = [name for name in ("static_reader_glibc", "static_reader_musl")
+           if os.path.exists(os.path.join(build_dir(), "tests", name))]
+BUSYBOX = next((path for path in ("/bin/busybox", "/usr/bin/busybox") if os.path.exists(path) and subprocess.run(
+    ["readelf", "-lW", path], capture_output=True).stdout.find(b"INTERP") < 0), None)
+
+
+def outside(name):
+    return os.path.join(build_dir(), "tests", name)
+
+
+def inside(name):
+    return os.path.join(BUILD_INSIDE if CONTAINERS else build_dir(), "tests", name)
+
+
+class SuperviseTest(JobTest):
+    dataset = dict(small_files=60, big_mib=3)
+
+    def both(self, argv, **keywords):
+        """Runs `argv`, in which D stands for the folder, plainly and covered; compares output and status."""
+        plain_argv = [word.replace("@D", self.data.root).replace("@P", outside("")) for word in argv]
+        covered = [word.replace("@D", COVERED).replace("@P", inside("")) for word in argv]
+        plain = subprocess.run(plain_argv, capture_output=True, timeout=120, stdin=subprocess.DEVNULL)
+        got = self.job.run(covered, **keywords)
+        strip = (lambda text, root: text.replace(root.encode(), b"@D"))
+        self.assertEqual(strip(got.stdout, COVERED).split(b"\n"), strip(plain.stdout, self.data.root).split(b"\n"),
+                         got.stderr[-2000:])
+        self.assertEqual(got.returncode, plain.returncode, got.stderr[-2000:])
+        return got
+
+    def with_readers(self, *arguments):
+        self.assertTrue(READERS)
+        for reader in READERS:
+            with self.subTest(reader=reader):
+                self.both(["@P" + reader, "@D", *arguments])
+
+    def test_everything_that_a_static_program_reads(self):
+        self.with_readers()
+
+    def test_threads(self):
+        self.with_readers("threads", "32")
+
+    def test_signals(self):
+        self.with_readers("signals")
+
+    def test_children(self):
+        self.with_readers("children", "/bin/cat")
+
+    def busybox(self, script, **keywords):
+        return self.both(["bash", "-c", script.replace("busybox", BUSYBOX)], **keywords)
+
+    @unittest.skipUnless(BUSYBOX, "no static busybox")
+    def test_busybox(self):
+        for script in (
+                "busybox cat @D/text.txt | md5sum", "busybox ls @D/train", "busybox find @D/tree @D/strange | sort",
+                "cd @D/tree && busybox ls -R && busybox pwd", "busybox md5sum @D/train/* @D/big.bin",
+                "busybox tar cf - -C @D tree train | busybox tar tf - | sort",
+                "cd @D; busybox tar cf - train/* | tar xOf - | md5sum",
+                "cat @D/text.txt | busybox md5sum", "busybox cat < @D/text.txt | md5sum",
+                "busybox sh -c 'cd @D/tree; for d in *; do cat $d/e0/leaf.txt; done; exit 3'",
+                "busybox sh -c 'cat @D/text.txt | tail -3; /bin/ls @D/train | tail -2; exec md5sum @D/big.bin'",
+                "env -i busybox md5sum @D/text.txt", "busybox env -i /bin/cat @D/text.txt | md5sum",
+                "busybox grep -rc haystack @D/tree | sort", "busybox readlink -f @D/tree/../text.txt",
+                "busybox dd if=@D/big.bin bs=1000 skip=7 count=100 2>/dev/null | md5sum",
+                "busybox test -e @D/none; echo $?; busybox cat @D/none; echo $?",
+                "busybox stat -c '%s %F %Y' @D/text.txt @D/tree"):
+            with self.subTest(script=script):
+                self.busybox(script)
+
+    @unittest.skipUnless(BUSYBOX, "no static busybox")
+    def test_straight_from_penstock_run(self):
+        self.both([BUSYBOX, "md5sum", "@D/text.txt"])
+        self.both([BUSYBOX, "sh", "-c", "exit 7"])
+
+    @unittest.skipUnless(BUSYBOX, "no static busybox")
+    def test_it_ends_as_it_would(self):
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            result = self.job.run([BUSYBOX, "sh", "-c", f"kill -{int(number)} $$"])
+            self.assertIn(result.returncode, (-number, 128 + number))
+
+    @unittest.skipUnless(BUSYBOX, "no static busybox")
+    def test_a_write_is_refused(self):
+        result = self.job.run([BUSYBOX, "sh", "-c", f"echo x > {COVERED}/new; {BUSYBOX} rm {COVERED}/text.txt; "
+                                                    f"{BUSYBOX} mkdir {COVERED}/d; {BUSYBOX} test -e {COVERED}/text.txt"])
+        self.assertEqual(result.returncode, 0, result.stderr)
+        self.assertEqual(result.stderr.count(b"Read-only file system"), 3, result.stderr)
+
+    @unittest.skipUnless(BUSYBOX, "no static busybox")
+    @unittest.skipIf(CONTAINERS, "looks at processes of this namespace")
+    def test_the_pid_is_kept_and_nothing_stays(self):
+        process = subprocess.Popen(self.job.run_command([outside(READERS[0]), COVERED, "pid"]),
+                                   stdout=subprocess.PIPE, env=self.job.environment())
+        self.assertEqual(int(process.stdout.readline()), process.pid)
+        process.stdout.readline()
+        with open(f"/proc/{process.pid}/task/{process.pid}/children") as children:
+            guards = children.read().split()
+        self.assertEqual(len(guards), 1)
+        with open(f"/proc/{guards[0]}/comm") as comm:
+            self.assertEqual(comm.read(), "penstock-guard\n")
+        open_files = [os.readlink(f"/proc/{guards[0]}/fd/{fd}") for fd in os.listdir(f"/proc/{guards[0]}/fd")]
+        self.assertFalse([name for name in open_files if name.startswith(("pipe:", "/dev/pts"))], open_files)
+        process.kill()
+        process.wait()
+        process.stdout.close()
+        deadline = time.monotonic() + 10
+        while time.monotonic() < deadline:
+            try:
+                with open(f"/proc/{guards[0]}/stat") as stat:
+                    if stat.read().rpartition(")")[2].split()[0] == "Z":
+                        break
+            except OSError:
+                break
+            time.sleep(0.01)
+        else:
+            self.fail("the guard stays")
+
+    def test_strict_supervises_all(self):
+        for script in ("md5sum @D/train/*", "cd @D/tree; ls -R; cat d1/e1/leaf.txt",
+                       "python3 -c 'import mmap; f = open(\"@D/big.bin\", \"rb\"); "
+                       "print(hash(bytes(mmap.mmap(f.fileno(), 0, prot=1))) != 0)'"):
+            self.both(["bash", "-c", script], options=["--strict"])
+
+
+if __name__ == "__main__":
+    e2e_base.main()
