@@ -10,7 +10,7 @@ namespace penstock::cache {
 namespace {
 
 constexpr std::uint32_t kMaxReadRanges = 64;        // 4 MiB in one request
-constexpr std::uint32_t kMinSplitRanges = 8;        // 512 KiB: below, a request costs more than it wins
+constexpr std::uint32_t kMinSplitRanges = 16;       // 1 MiB: below, a request costs more than it wins
 constexpr std::uint32_t kUnmeasuredReads = 4;       // of an origin that knows no limit of its own
 constexpr std::uint32_t kUnmeasuredPrefetches = 32;
 constexpr std::size_t kMaxQueuedPrefetch = 1024;
@@ -53,12 +53,13 @@ std::uint32_t Fetcher::MaxWindowRanges(std::uint32_t mount) const {
   return static_cast<std::uint32_t>(std::min<std::uint64_t>({ranges, wire, UINT32_MAX}));
 }
 
-// A prefetch of many ranges is read by as many requests as the origin takes at once.
+// A prefetch of many ranges is read by twice as many requests as the origin takes at once: requests of a
+// kind come back together, and those that follow must be ready then.
 std::uint32_t Fetcher::RangesOfRead(std::uint32_t mount, std::uint32_t ranges, bool prefetch) const {
   const std::uint32_t most = MaxReadRanges(mount);
   if (!prefetch) return most;
-  const std::uint32_t parallel = Parallelism(mount);
-  return std::min(most, std::max(kMinSplitRanges, (ranges + parallel - 1) / parallel));
+  const std::uint32_t requests = 2 * Parallelism(mount);
+  return std::min(most, std::max(kMinSplitRanges, (ranges + requests - 1) / requests));
 }
 
 // ---- What is wanted ----

@@ -2,7 +2,7 @@
 //
 // A reader (cursor) is one open file of one process; it may read at several places at once, so each cursor
 // has a few streams. A first touch fetches what was asked for and nothing else; the second one in
-// sequence starts a window of 256 KiB ahead, which grows fourfold up to 4 MiB and then doubles each time
+// sequence starts a window of 256 KiB ahead, which grows fourfold up to 16 MiB and then doubles each time
 // its marker is reached, up to what the caller says the origin and the arena can use.
 // The marker is an entry with PST_ENTRY_READAHEAD a quarter into the window: the client that gets there
 // asks, without waiting, while three quarters are still to be read.
@@ -20,7 +20,7 @@
 namespace penstock::cache {
 
 inline constexpr std::uint32_t kFirstWindowRanges = 4;     // 256 KiB
-inline constexpr std::uint32_t kQuickWindowRanges = 64;    // 4 MiB: up to here it grows fast
+inline constexpr std::uint32_t kQuickWindowRanges = 256;   // 16 MiB: up to here it grows fast
 inline constexpr std::uint32_t kLastWindowRanges = 16384;  // 1 GiB
 
 class ReadAhead {

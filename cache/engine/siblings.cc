@@ -45,7 +45,7 @@ Siblings::Walk& Siblings::WalkFor(const Place& place) {
 }
 
 std::uint32_t Siblings::MostWindow(std::uint32_t mount) const {
-  return std::clamp(2 * fetcher_->Parallelism(mount), kLastWindow, kMostWindow);
+  return std::clamp(4 * fetcher_->Parallelism(mount), kLastWindow, kMostWindow);
 }
 
 void Siblings::OnAsk(const FileInfo& file, std::uint64_t session) {
@@ -62,7 +62,7 @@ void Siblings::OnAsk(const FileInfo& file, std::uint64_t session) {
       index <= std::max(reader.ahead, reader.last) + 1) {
     reader.last = index;
     reader.ahead = std::max(reader.ahead, index);
-    if (reader.ahead - index <= reader.window / 2) Prefetch(place, *listing, &reader);
+    if (reader.IsDue()) Prefetch(place, *listing, &reader);
     return;
   }
   if (reader.window != 0) fetcher_->DropPrefetch(reader.group);
@@ -81,15 +81,20 @@ void Siblings::NoteDirectory(const Place& place, const Reader& reader) {
   walk.at_end = false;
 }
 
+// Never by more than was read since it grew last: who stops early has caused little work for nothing.
+void Siblings::Grow(std::uint32_t mount, Reader* reader) const {
+  if (reader->window != 0 && reader->last - reader->grown < reader->window / 2) return;
+  reader->grown = reader->last;
+  reader->window = std::min(std::max(2 * reader->window, kFirstWindow), MostWindow(mount));
+}
+
 void Siblings::Prefetch(const Place& place, const Listing& listing, Reader* reader) {
-  reader->window = reader->window == 0 ? kFirstWindow
-                                       : std::min(2 * reader->window, MostWindow(place.mount));
+  Grow(place.mount, reader);
   std::uint64_t budget =
       static_cast<std::uint64_t>(fetcher_->MaxWindowRanges(place.mount)) << PST_RANGE_SHIFT;
   std::vector<FileKey> wanted;
-  const std::int64_t begin = reader->ahead + 1;
   bool room = true;
-  for (std::int64_t at = begin; room && at < begin + reader->window; ++at) {
+  for (std::int64_t at = reader->ahead + 1; room && at <= reader->last + reader->window; ++at) {
     const auto child = listing.At(static_cast<std::uint64_t>(at));
     if (!child) break;
     FileKey key;
@@ -106,8 +111,9 @@ void Siblings::Prefetch(const Place& place, const Listing& listing, Reader* read
   if (here) walk.at_end = ends;
   if (!room || !ends || !walk.expected) return;
   // What is left of the window, and less with each directory that has little: it ends.
-  const auto used = std::max(static_cast<std::uint32_t>(wanted.size()), reader->window / 4);
-  const std::uint32_t left = reader->window - std::min(used, reader->window);
+  const auto used = static_cast<std::uint32_t>(std::clamp<std::int64_t>(
+      reader->ahead - reader->last, reader->window / 4, reader->window));
+  const std::uint32_t left = reader->window - used;
   if (here || left >= kFirstWindow) GoOn(place, std::max(left, kFirstWindow));
 }
 
@@ -155,11 +161,14 @@ void Siblings::GoInto(const Place& place, std::uint32_t window) {
                [this, into, window](int err, const std::shared_ptr<const Listing>& listing) {
                  if (err != 0 || !listing) return;
                  Reader& reader = ReaderFor(into);
-                 if (reader.last != kNowhere) return;  // it is or was there already
-                 reader.last = kAtStart;
-                 reader.ahead = kAtStart;
-                 reader.window = std::max(window / 2, 1u);
-                 Prefetch(into, *listing, &reader);
+                 if (reader.last == kNowhere) {
+                   reader.last = reader.ahead = reader.grown = kAtStart;
+                   reader.window = 0;
+                 }
+                 if (reader.last != kAtStart) return;  // it is or was there already
+                 // More of it as the reader comes nearer.
+                 reader.window = std::max(reader.window, window);
+                 if (reader.IsDue()) Prefetch(into, *listing, &reader);
                });
 }
 

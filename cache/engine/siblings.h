@@ -1,10 +1,12 @@
 // Prefetch of whole small files for a reader that opens a directory's files in listing order, and of
 // the next directory's for one that walks directory after directory.
 //
-// Two neighbours in a row start it, with four files; the window doubles as the reader keeps going, up to
-// twice what the origin takes at once, bounded in bytes. Whoever leaves the order ends it, and what has
-// not started is dropped. A file in the middle of each window carries the read-ahead flag, so that its
-// reader's hint moves things on. A reader that has once gone from the end of a directory to the next one
+// Two neighbours in a row start it, with four files; the window, which is how far it goes before the reader,
+// doubles as the reader keeps going, up to four times what the origin takes at once, bounded in bytes: answers
+// come in bunches, and the next requests must be there before the reader has looked at those. It is filled
+// up whenever a quarter of it is empty. Whoever leaves the order ends it, and what has not started is
+// dropped. A file in the middle of each filling carries the read-ahead flag, so that its reader's hint moves
+// things on. A reader that has once gone from the end of a directory to the next one
 // in its parent's listing is expected to do so again: the next directory is listed, and its first files
 // are brought, before the reader is there.
 //
@@ -26,7 +28,7 @@ namespace penstock::cache {
 class Siblings {
  public:
   static constexpr std::uint32_t kFirstWindow = 4;
-  static constexpr std::uint32_t kLastWindow = 32;     // at least
+  static constexpr std::uint32_t kLastWindow = 64;     // at least
   static constexpr std::uint32_t kMostWindow = 1024;
   static constexpr std::size_t kMaxReaders = 1024;
 
@@ -43,7 +45,9 @@ class Siblings {
     std::uint64_t group = 0;
     std::int64_t last = kNowhere;   // place of the file asked for last, in its directory's listing
     std::int64_t ahead = kNowhere;  // the last place that was prefetched
+    std::int64_t grown = kNowhere;  // where it was when the window grew
     std::uint32_t window = 0;
+    bool IsDue() const { return ahead - last <= window - window / 4; }
   };
   // Which way a session goes from directory to directory.
   struct Walk {
@@ -65,6 +69,7 @@ class Siblings {
   Walk& WalkFor(const Place& place);
   void NoteDirectory(const Place& place, const Reader& reader);
   void Prefetch(const Place& place, const Listing& listing, Reader* reader);
+  void Grow(std::uint32_t mount, Reader* reader) const;
   // Wants the child if it is a small file; false if the window's bytes are used up.
   bool PrefetchOne(const Place& place, const Listing::Child& child, std::uint64_t group,
                    std::uint64_t* budget, FileKey* wanted);

@@ -106,7 +106,7 @@ TEST_F(FetchTest, ASequentialReaderIsReadAheadInGrowingWindows) {
     largest = std::max(largest, read.length);
     total += read.length;
   }
-  EXPECT_GE(largest, 2 * kMiB);
+  EXPECT_GE(largest, kMiB);
   EXPECT_LE(largest, 4 * kMiB);
   EXPECT_EQ(total, 64 * kMiB);  // each byte once
   EXPECT_GT(engine_->Stats().readahead_ranges, 900u);

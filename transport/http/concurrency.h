@@ -25,7 +25,7 @@ class ConcurrencyLimit {
   static constexpr std::uint32_t kFirstLimit = 8;
   static constexpr std::int64_t kEpochNs = 100 * kNsPerMs;
   static constexpr double kRequestWork = 64 * 1024;
-  static constexpr double kWorthDoubling = 1.15;  // growth that a doubling has to bring
+  static constexpr double kWorthDoubling = 1.1;  // growth that a doubling has to bring
   static constexpr double kWorthAStep = 1.03;
   static constexpr double kBackOff = 0.7;
   static constexpr int kEpochsBetweenProbes = 20;

@@ -13,6 +13,7 @@
 #include "transport/base/thread.h"
 #include "transport/http/concurrency.h"
 #include "transport/http/http_transfer.h"
+#include "transport/http/socket_events.h"
 
 namespace penstock::origin {
 namespace {
@@ -57,6 +58,8 @@ class HttpClient::Impl {
     // One thread uses it: no locks. Sessions are resumed when a connection is opened anew.
     curl_share_setopt(share_, CURLSHOPT_SHARE, CURL_LOCK_DATA_SSL_SESSION);
     curl_multi_setopt(multi_, CURLMOPT_MAXCONNECTS, static_cast<long>(limits_.max_connections));
+    usable_ = multi_ != nullptr && events_.Attach(multi_).has_value();
+    if (!usable_) log::Error("http: no descriptors for events: are there too many open files?");
     thread_ = StartThread("pst-http", [this] { Run(); });
   }
 
@@ -65,7 +68,7 @@ class HttpClient::Impl {
       const std::lock_guard lock(mutex_);
       stopping_ = true;
     }
-    curl_multi_wakeup(multi_);
+    events_.Wake();
     thread_.join();
     idle_.clear();
     curl_multi_cleanup(multi_);
@@ -79,19 +82,19 @@ class HttpClient::Impl {
       inbox_.push_back(exchange);
       wake = std::exchange(polling_, false);
     }
-    if (wake) curl_multi_wakeup(multi_);
+    if (wake) events_.Wake();
   }
 
   void NoteCancelled() {
     any_cancelled_.store(true, std::memory_order_release);
-    curl_multi_wakeup(multi_);
+    events_.Wake();
   }
 
   bool Withdraw(HttpExchange* exchange) {
     if (std::erase(waiting_, exchange) + std::erase(ending_, exchange) > 0) return true;
-    const auto at =
-        std::find_if(active_.begin(), active_.end(),
-                     [exchange](const auto& one) { return one->exchange() == exchange; });
+    const auto at = std::find_if(active_.begin(), active_.end(), [exchange](const auto& one) {
+      return one->exchange() == exchange;
+    });
     if (at != active_.end()) {
       TakeOff(at, CURLE_ABORTED_BY_CALLBACK);
       return true;
@@ -111,16 +114,28 @@ class HttpClient::Impl {
 
  private:
   void Run() {
-    while (TakeInbox()) {
+    while (Advance()) {
       if (any_cancelled_.exchange(false, std::memory_order_acq_rel)) EndCancelled();
       EndExpired();
-      StartDue();
-      int running = 0;
-      curl_multi_perform(multi_, &running);
-      if (FinishDone()) continue;
       RingAlarms();
-      if (BeginPolling()) curl_multi_poll(multi_, nullptr, 0, PollMs(), nullptr);
+      if (!BeginPolling()) continue;
+      // After each socket: a whole answer makes room, and the next request goes out before the
+      // bodies of others are read.
+      for (const epoll_event& event : events_.Wait(PollMs())) {
+        events_.Handle(event);
+        if (FinishDone() && !Advance()) return;
+      }
     }
+  }
+
+  // Sends what is due, until nothing more comes of it. False when it is time to stop.
+  bool Advance() {
+    do {
+      if (!TakeInbox()) return false;
+      StartDue();
+      events_.HandleTimer();
+    } while (FinishDone());
+    return true;
   }
 
   // False when it is time to stop.
@@ -214,6 +229,7 @@ class HttpClient::Impl {
       EndWithout(exchange, Fault::kDeadline, "the deadline passed before the request was sent");
       return;
     }
+    if (!usable_) return EndWithout(exchange, Fault::kOther, "there is no epoll (open files?)");
     std::unique_ptr<HttpTransfer> transfer;
     if (!idle_.empty()) {
       transfer = std::move(idle_.back());
@@ -285,9 +301,8 @@ class HttpClient::Impl {
     if (throttled) throttled_.fetch_add(1, std::memory_order_relaxed);
     const bool answered = exchange->status != 0 && exchange->fault == Fault::kNone;
     if (throttled || answered) {
-      concurrency_.NoteEnd({transfer->began_ns(), exchange->received_bytes, throttled,
-                            !waiting_.empty()},
-                           now_ns);
+      concurrency_.NoteEnd(
+          {transfer->began_ns(), exchange->received_bytes, throttled, !waiting_.empty()}, now_ns);
       concurrency_now_.store(concurrency_.limit(), std::memory_order_relaxed);
     }
     idle_.push_back(std::move(transfer));
@@ -351,7 +366,9 @@ class HttpClient::Impl {
   const HttpLimits limits_;
   Clock* const clock_;
   Pacer* const pacer_;
+  SocketEvents events_;
   CURLM* multi_ = nullptr;
+  bool usable_ = false;
   CURLSH* share_ = nullptr;
 
   std::mutex mutex_;

@@ -1,0 +1,102 @@
+#include "transport/http/socket_events.h"
+
+#include <poll.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+
+#include "transport/base/clock.h"
+
+namespace penstock::origin {
+
+SocketEvents::~SocketEvents() {
+  if (epoll_fd_ >= 0) close(epoll_fd_);
+  if (wake_fd_ >= 0) close(wake_fd_);
+}
+
+Result<void> SocketEvents::Attach(CURLM* multi) {
+  multi_ = multi;
+  epoll_fd_ = epoll_create1(EPOLL_CLOEXEC);
+  wake_fd_ = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+  epoll_event event{};
+  event.events = EPOLLIN;
+  event.data.fd = wake_fd_;
+  if (epoll_fd_ < 0 || wake_fd_ < 0 || epoll_ctl(epoll_fd_, EPOLL_CTL_ADD, wake_fd_, &event) != 0) {
+    return std::unexpected(ErrnoError(errno, "http: epoll"));
+  }
+  curl_multi_setopt(multi, CURLMOPT_SOCKETFUNCTION, &SocketEvents::OnSocket);
+  curl_multi_setopt(multi, CURLMOPT_SOCKETDATA, this);
+  curl_multi_setopt(multi, CURLMOPT_TIMERFUNCTION, &SocketEvents::OnTimer);
+  curl_multi_setopt(multi, CURLMOPT_TIMERDATA, this);
+  return {};
+}
+
+int SocketEvents::OnSocket(CURL*, curl_socket_t socket, int what, void* self, void* known) {
+  auto* events = static_cast<SocketEvents*>(self);
+  if (what == CURL_POLL_REMOVE) {  // it may be closed already
+    (void)epoll_ctl(events->epoll_fd_, EPOLL_CTL_DEL, socket, nullptr);
+    return 0;
+  }
+  epoll_event event{};
+  if ((what & CURL_POLL_IN) != 0) event.events |= EPOLLIN;
+  if ((what & CURL_POLL_OUT) != 0) event.events |= EPOLLOUT;
+  event.data.fd = socket;
+  const int first = known == nullptr ? EPOLL_CTL_ADD : EPOLL_CTL_MOD;
+  const int second = known == nullptr ? EPOLL_CTL_MOD : EPOLL_CTL_ADD;
+  if (epoll_ctl(events->epoll_fd_, first, socket, &event) != 0 &&
+      epoll_ctl(events->epoll_fd_, second, socket, &event) != 0) {
+    return -1;  // libcurl ends the transfers
+  }
+  curl_multi_assign(events->multi_, socket, events);
+  return 0;
+}
+
+int SocketEvents::OnTimer(CURLM*, long timeout_ms, void* self) {
+  auto* events = static_cast<SocketEvents*>(self);
+  events->timer_ns_ = timeout_ms < 0 ? kNever : SystemClock::Get().NowNs() + timeout_ms * kNsPerMs;
+  return 0;
+}
+
+std::span<const epoll_event> SocketEvents::Wait(int timeout_ms) {
+  if (timer_ns_ != kNever) {
+    const std::int64_t left_ns = std::max<std::int64_t>(0, timer_ns_ - SystemClock::Get().NowNs());
+    const std::int64_t left_ms = (left_ns + kNsPerMs - 1) / kNsPerMs;
+    timeout_ms = static_cast<int>(std::min<std::int64_t>(timeout_ms, left_ms));
+  }
+  if (epoll_fd_ < 0) {  // it could not be made: no transfer will ever begin
+    (void)poll(nullptr, 0, std::min(timeout_ms, 20));
+    return {};
+  }
+  const int count = epoll_wait(epoll_fd_, events_.data(), kEventsAtOnce, timeout_ms);
+  return {events_.data(), static_cast<std::size_t>(std::max(count, 0))};
+}
+
+void SocketEvents::Handle(const epoll_event& event) {
+  if (event.data.fd == wake_fd_) {
+    std::uint64_t count = 0;
+    (void)!read(wake_fd_, &count, sizeof count);
+    return;
+  }
+  int what = 0;
+  if ((event.events & EPOLLIN) != 0) what |= CURL_CSELECT_IN;
+  if ((event.events & EPOLLOUT) != 0) what |= CURL_CSELECT_OUT;
+  if ((event.events & (EPOLLERR | EPOLLHUP)) != 0) what |= CURL_CSELECT_ERR;
+  int running = 0;
+  curl_multi_socket_action(multi_, event.data.fd, what, &running);
+}
+
+void SocketEvents::HandleTimer() {
+  if (timer_ns_ == kNever || SystemClock::Get().NowNs() < timer_ns_) return;
+  timer_ns_ = kNever;  // libcurl sets the next one
+  int running = 0;
+  curl_multi_socket_action(multi_, CURL_SOCKET_TIMEOUT, 0, &running);
+}
+
+void SocketEvents::Wake() {
+  const std::uint64_t one = 1;
+  (void)!write(wake_fd_, &one, sizeof one);
+}
+
+}  // namespace penstock::origin
