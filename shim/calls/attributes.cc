@@ -237,3 +237,15 @@ PST_EXPORT int name_to_handle_at(int dirfd, const char* path, struct file_handle
   if (PST_UNLIKELY(err != 0)) return PstFail(err == EROFS ? EOPNOTSUPP : err);
   return real.name_to_handle_at(dirfd, path, handle, mount, flags);
 }
+
+// glibc's and musl's formula.
+PST_EXPORT key_t ftok(const char* path, int project) {
+  PathBuffer buffer;
+  Route route;
+  const Cover cover = RouteOf(AT_FDCWD, path, &buffer, &route);
+  if (PST_LIKELY(cover == Cover::kNone)) return real.ftok(path, project);
+  struct stat info;
+  if (stat(path, &info) != 0) return -1;
+  return static_cast<key_t>((info.st_ino & 0xffff) | (info.st_dev & 0xff) << 16 |
+                            (static_cast<unsigned>(project) & 0xff) << 24);
+}

@@ -55,6 +55,18 @@ PST_EXPORT int close(int fd) {
   return CloseCovered(fd);
 }
 
+// musl's.
+PST_EXPORT int posix_close(int fd, int flags) {
+  if (PST_LIKELY(PstFdKindOf(fd) == kFdNone)) return real.posix_close(fd, flags);
+  return CloseCovered(fd);
+}
+
+// A message queue is a number like any other.
+PST_EXPORT int mq_close(mqd_t queue) {
+  if (PST_LIKELY(PstFdKindOf(queue) == kFdNone)) return real.mq_close(queue);
+  return CloseCovered(queue);
+}
+
 PST_EXPORT int close_range(unsigned first, unsigned last, int flags) {
   bool cloexec_only = (static_cast<unsigned>(flags) & CLOSE_RANGE_CLOEXEC) != 0;
   if (PST_LIKELY(!g_config.active) || first > last || cloexec_only ||

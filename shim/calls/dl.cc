@@ -106,7 +106,7 @@ void LoadNeeded(void* context, const char* name, const char* search) {
   const auto& loading = *static_cast<const Loading*>(context);
   if (strchr(name, '/') != nullptr || InCircle(&loading, name)) return;
   if (void* loaded = real.dlopen(name, RTLD_LAZY | RTLD_NOLOAD); loaded != nullptr) {
-    dlclose(loaded);
+    real.dlclose(loaded);
     return;
   }
   const char* library_path = getenv("LD_LIBRARY_PATH");

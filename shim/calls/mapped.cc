@@ -257,6 +257,11 @@ PST_EXPORT int aio_read(struct aiocb* control) {
   return real.aio_read(control);
 }
 
+PST_EXPORT int aio_fsync(int operation, struct aiocb* control) {
+  if (MakeAioReal(control) != 0) return -1;
+  return real.aio_fsync(operation, control);
+}
+
 PST_EXPORT int lio_listio(int mode, struct aiocb* const* list, int count, struct sigevent* event) {
   for (int i = 0; i < count; ++i) {
     if (list[i] != nullptr && list[i]->aio_lio_opcode == LIO_READ && MakeAioReal(list[i]) != 0)

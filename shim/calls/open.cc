@@ -127,3 +127,15 @@ PST_EXPORT int creat(const char* path, mode_t mode) {
   if (OpenOurs(AT_FDCWD, path, O_CREAT | O_WRONLY | O_TRUNC, mode, &fd)) return fd;
   return Fresh(real.creat(path, mode));
 }
+
+// Without OPEN_TREE_CLONE an O_PATH descriptor by another name.
+PST_EXPORT int open_tree(int dirfd, const char* path, unsigned flags) {
+  constexpr unsigned kClone = 1, kCloseOnExec = O_CLOEXEC;
+  PathBuffer buffer;
+  Route route;
+  const Cover cover = RouteOf(dirfd, path, &buffer, &route);
+  if (PST_LIKELY(cover != Cover::kMount && cover != Cover::kError))
+    return Fresh(real.open_tree(dirfd, path, flags));
+  if ((flags & kClone) != 0) return PstFail(EROFS);
+  return openat(dirfd, path, O_PATH | static_cast<int>(flags & kCloseOnExec));
+}

@@ -235,14 +235,3 @@ PST_EXPORT int ioctl(int fd, unsigned long request, ...) {
     return PstFail(EXDEV);
   return real.ioctl(fd, request, argument);
 }
-
-PST_EXPORT int isatty(int fd) {
-  if (PST_LIKELY(PstFdKindOf(fd) != kFdFile)) return real.isatty(fd);
-  PstFail(ENOTTY);
-  return 0;
-}
-
-PST_EXPORT int tcgetattr(int fd, struct termios* out) {
-  if (PST_UNLIKELY(PstFdKindOf(fd) == kFdFile)) return PstFail(ENOTTY);
-  return real.tcgetattr(fd, out);
-}

@@ -183,3 +183,12 @@ PST_EXPORT FILE* tmpfile(void) {
   if (stream != nullptr) Fresh(NumberOf(stream));
   return stream;
 }
+
+// libc opens the table inside. Closed by fclose, as endmntent does.
+PST_EXPORT FILE* setmntent(const char* path, const char* mode) {
+  char with_cloexec[16];
+  if (PST_LIKELY(!g_config.active) || strlen(mode) + 2 > sizeof with_cloexec || !Leads(path))
+    return real.setmntent(path, mode);
+  strcpy(stpcpy(with_cloexec, mode), "e");
+  return fopen(path, with_cloexec);
+}

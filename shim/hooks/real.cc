@@ -20,13 +20,41 @@ R Missing() {
   }
 }
 
+// What a libc before these names had in their place: glibc until 2.33.
+struct Older {
+#if defined(__x86_64__)
+  static constexpr int kStat = 1;
+#else
+  static constexpr int kStat = 0;
+#endif
+  static int stat(const char* path, struct stat* out) { return real.__xstat(kStat, path, out); }
+  static int lstat(const char* path, struct stat* out) { return real.__lxstat(kStat, path, out); }
+  static int fstat(int fd, struct stat* out) { return real.__fxstat(kStat, fd, out); }
+  static int fstatat(int dirfd, const char* path, struct stat* out, int flags) {
+    return real.__fxstatat(kStat, dirfd, path, out, flags);
+  }
+  static int mknod(const char* path, mode_t mode, dev_t device) {
+    return real.__xmknod(0, path, mode, &device);
+  }
+  static int mknodat(int dirfd, const char* path, mode_t mode, dev_t device) {
+    return real.__xmknodat(0, dirfd, path, mode, &device);
+  }
+};
+
 // The stub behind each pointer before its first use. The pointer is stored once it is known; two
 // threads may both do so, with the same value.
 #define PST_RESOLVER(ret, name, params, args)                             \
   ret Resolve_##name params {                                             \
     using Fixed = ret(*) params;                                          \
     auto* next = reinterpret_cast<decltype(Real::name)>(FindNext(#name)); \
-    if (next == nullptr) return Missing<ret>();                           \
+    if (next == nullptr) {                                                \
+      return [&](auto older) {                                            \
+        if constexpr (requires { decltype(older)::name args; })           \
+          return static_cast<ret>(decltype(older)::name args);            \
+        else                                                              \
+          return Missing<ret>();                                          \
+      }(Older{});                                                         \
+    }                                                                     \
     __atomic_store_n(&real.name, next, __ATOMIC_RELAXED);                 \
     return reinterpret_cast<Fixed>(next) args;                            \
   }

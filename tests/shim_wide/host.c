@@ -11,13 +11,37 @@ const char* self;
 static const struct {
   const char* name;
   void (*run)(void);
-} cases[] = {{"dup", dup_case}, {"locks", locks_case}, {"ready", ready_case}, {"map", map_case}, {"grow", grow_case},
-             {"turns", turns_case}, {"above", above_case}, {"above_cwd", above_cwd_case}, {"handle", handle_case}, {"unnamed", unnamed_case}, {"inside", inside_case}, {"daemon", daemon_case},
-             {"copies", copies_case}, {"aio", aio_case}, {"attributes", attributes_case},
-             {"names", names_case}, {"stdio", stdio_case}, {"stdin", stdin_case}, {"cwd", cwd_case},
-             {"links", links_case}, {"walk", walk_case}, {"fork", fork_case}, {"clone", clone_case},
-             {"exec", exec_case}, {"spawn", spawn_case}, {"rights", rights_case}, {"raw", raw_case},
-             {"stale", stale_case}, {"library", library_case}, {"read_stdin", read_stdin}};
+} cases[] = {{"dup", dup_case},
+             {"locks", locks_case},
+             {"ready", ready_case},
+             {"map", map_case},
+             {"grow", grow_case},
+             {"turns", turns_case},
+             {"above", above_case},
+             {"above_cwd", above_cwd_case},
+             {"handle", handle_case},
+             {"unnamed", unnamed_case},
+             {"inside", inside_case},
+             {"daemon", daemon_case},
+             {"copies", copies_case},
+             {"aio", aio_case},
+             {"attributes", attributes_case},
+             {"names", names_case},
+             {"stdio", stdio_case},
+             {"stdin", stdin_case},
+             {"cwd", cwd_case},
+             {"links", links_case},
+             {"walk", walk_case},
+             {"fork", fork_case},
+             {"clone", clone_case},
+             {"exec", exec_case},
+             {"spawn", spawn_case},
+             {"rights", rights_case},
+             {"raw", raw_case},
+             {"stale", stale_case},
+             {"library", library_case},
+             {"read_stdin", read_stdin},
+             {"odd", odd_case}};
 
 int main(int argc, char** argv) {
   if (argc < 3) return 2;

@@ -129,3 +129,4 @@ void raw_case(void);
 void stale_case(void);
 void handle_case(void);
 void library_case(void);
+void odd_case(void);
