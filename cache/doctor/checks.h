@@ -24,6 +24,7 @@ void CheckIoUring(Checks& to);
 void CheckMemfd(Checks& to);
 void CheckHugePages(Checks& to);
 void CheckSeccomp(Checks& to);
+void CheckSupervision(Checks& to);
 void CheckNamespaces(Checks& to);
 
 // checks_limits.cc

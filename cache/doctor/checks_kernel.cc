@@ -1,11 +1,14 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <liburing.h>
+#include <linux/seccomp.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <sys/utsname.h>
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstdint>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -155,6 +158,30 @@ void CheckSeccomp(Checks& to) {
         "run outside this sandbox");
   else
     Add(to, "seccomp", Verdict::kOk, "no filter" + privs);
+}
+
+// Static and Go programs are supervised by seccomp user notification (shim/supervise).
+void CheckSupervision(Checks& to) {
+  const std::uint32_t action = SECCOMP_RET_USER_NOTIF;
+  if (::syscall(SYS_seccomp, SECCOMP_GET_ACTION_AVAIL, 0, &action) != 0) {
+    const int error = errno;
+    Add(to, "static-programs", Verdict::kWarn,
+        fmt::format("cannot be supervised: seccomp(2) says {}", std::strerror(error)),
+        "covered paths are not served to static and Go programs here: allow seccomp(2) in the container's profile "
+        "(the default ones do), Linux 5.14 or newer");
+    return;
+  }
+  const std::string yama = FirstLine("/proc/sys/kernel/yama/ptrace_scope");
+  if (yama.empty() || yama == "0") {
+    Add(to, "static-programs", Verdict::kOk, "can be supervised");
+  } else if (yama == "1") {
+    Add(to, "static-programs", Verdict::kOk, "can be supervised; kernel.yama.ptrace_scope is 1");
+  } else {
+    Add(to, "static-programs", Verdict::kWarn,
+        "cannot be supervised: kernel.yama.ptrace_scope is " + yama,
+        "covered paths are not served to static and Go programs here: set kernel.yama.ptrace_scope to 1 or 0, or give the "
+        "container CAP_SYS_PTRACE");
+  }
 }
 
 void CheckNamespaces(Checks& to) {

@@ -49,6 +49,7 @@ std::vector<Check> RunDoctor(const DoctorConfig& config) {
   CheckMemfd(checks);
   CheckHugePages(checks);
   CheckSeccomp(checks);
+  CheckSupervision(checks);
   CheckNamespaces(checks);
   CheckOpenFiles(checks);
   CheckLockedMemory(checks);

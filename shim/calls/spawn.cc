@@ -61,8 +61,8 @@ bool Leads(const char* path) {
   return PST_UNLIKELY(cover == Cover::kMount || cover == Cover::kError);
 }
 
-// The first covered candidate of a PATH search that comes before every other, into `to`. False:
-// libc's own search finds the right one.
+// The candidate of a PATH search that libc would execute, into `to`, if that is covered or has to be
+// supervised. False: libc's own search finds the right one.
 bool SearchLeads(const char* file, char* to, size_t capacity) {
   const char* search = getenv("PATH");
   if (strchr(file, '/') != nullptr || search == nullptr) return false;
@@ -74,7 +74,8 @@ bool SearchLeads(const char* file, char* to, size_t capacity) {
       char* end = to + len;
       if (len > 0) *end++ = '/';
       strcpy(end, file);
-      if (access(to, X_OK) == 0) return Leads(to);
+      if (access(to, X_OK) == 0)
+        return Leads(to) || (PstMustSupervise() && InspectPath(AT_FDCWD, to) == TargetKind::kRaw);
     }
     at += len;
     if (*at == '\0') return false;

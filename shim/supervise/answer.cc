@@ -60,6 +60,13 @@ Outcome Dispatch(const Call& call) {
       return PstAnswerExec(call, AT_FDCWD, a[0], a[1], a[2]);
     case SYS_execveat:
       return PstAnswerExec(call, I(a[0]), a[1], a[2], a[3]);
+#ifdef SYS_fork
+    case SYS_fork:
+    case SYS_vfork:
+#endif
+    case SYS_clone:
+    case SYS_clone3:
+      return PstAnswerFork(call);
     default:
       return PstAnswerChange(call);
   }

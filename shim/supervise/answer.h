@@ -40,6 +40,8 @@ Outcome PstAnswerEntries(const Call& call, bool old_form);
 Outcome PstAnswerGetcwd(const Call& call);
 Outcome PstAnswerChdir(const Call& call);
 Outcome PstAnswerExec(const Call& call, int dirfd, uint64_t path, uint64_t argv, uint64_t envp);
+// fork, vfork, clone and clone3, where Yama hides children from us.
+Outcome PstAnswerFork(const Call& call);
 // Calls that change names or attributes: refused on covered ones.
 Outcome PstAnswerChange(const Call& call);
 

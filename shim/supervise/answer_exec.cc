@@ -123,7 +123,10 @@ Outcome PstAnswerExec(const Call& call, int dirfd, uint64_t path, uint64_t argv,
   Scratch scratch;
   char* full = scratch.Get();
   if (full == nullptr) return Value(-ENOMEM);
-  PstFullPath(place.route.view, place.route.mount, place.route.rel, place.route.rel_len, full);
+  // The name that the script is told is the one that the program used, where that leads there
+  // without a descriptor.
+  if (dirfd != AT_FDCWD || PstReadPath(call, path, full) <= 0)
+    PstFullPath(place.route.view, place.route.mount, place.route.rel, place.route.rel_len, full);
   Injection injection(call);
   if (!injection.Begin()) return Value(-EACCES);
   long result = ExecuteScript(call, &injection, full, target, argv, envp);

@@ -27,7 +27,17 @@ constexpr uint16_t kReported[] = {
 #define PST_REPORTED(name) SYS_##name,
 #include "shim/supervise/reported.def"
 };
-constexpr int kCount = sizeof kReported / sizeof kReported[0];
+constexpr uint16_t kForks[] = {
+#ifdef SYS_fork
+    SYS_fork,
+    SYS_vfork,
+#endif
+    SYS_clone,
+    SYS_clone3,
+};
+constexpr int kCalls = sizeof kReported / sizeof kReported[0],
+              kForkCalls = sizeof kForks / sizeof kForks[0];
+constexpr int kCount = kCalls + kForkCalls;
 
 // A jump of the filter's is 8 bits wide.
 static_assert(kCount < 200);
@@ -51,7 +61,7 @@ constexpr uint32_t Low(int argument) {
 }
 static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__);
 
-void Build(Program* out) {
+void Build(bool forks, Program* out) {
   // Tail: 0 allow; 1-4 the mark; 5 report; 6 no io_uring.
   constexpr int kTailAt = kHead + kCount;
   auto to = [](int from, int tail) { return kTailAt + tail - from - 1; };
@@ -59,7 +69,10 @@ void Build(Program* out) {
   out->Add(kEqual, kArch, 0, to(1, 0));  // a program of another architecture is not supervised
   out->Add(kLoad, offsetof(seccomp_data, nr));
   out->Add(kEqual, SYS_io_uring_setup, to(3, 6), 0);
-  for (int i = 0; i < kCount; ++i) out->Add(kEqual, kReported[i], to(kHead + i, 1), 0);
+  for (int i = 0; i < kCount; ++i) {
+    uint16_t number = i < kCalls ? kReported[i] : forks ? kForks[i - kCalls] : kReported[0];
+    out->Add(kEqual, number, to(kHead + i, 1), 0);
+  }
   out->Add(kReturn, SECCOMP_RET_ALLOW);
   out->Add(kLoad, Low(5));
   out->Add(kEqual, static_cast<uint32_t>(kRawMark), 0, 2);
@@ -84,9 +97,9 @@ long Install(const Program& program) {
 
 }  // namespace
 
-int PstInstallFilter() {
+int PstInstallFilter(bool forks) {
   Program program;
-  Build(&program);
+  Build(forks, &program);
   long listener = Install(program);
   if (listener == -EACCES && Raw(SYS_prctl, PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0)
     listener = Install(program);

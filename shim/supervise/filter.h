@@ -16,6 +16,7 @@ namespace penstock {
 // Installs it. The listener's descriptor (CLOEXEC), or -errno: EACCES without the right to, EBUSY
 // where another supervisor listens already, EINVAL or ENOSYS where the kernel is too old. Sets
 // no_new_privs only if the kernel asks for it.
-int PstInstallFilter();
+// `forks`: fork, vfork and clone are reported too (yama.h).
+int PstInstallFilter(bool forks);
 
 }  // namespace penstock

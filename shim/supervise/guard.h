@@ -8,13 +8,14 @@
 // a session of its own, ignores every signal that can be ignored, and ends when the last process
 // with the filter is gone. Inside it is an ordinary client of the sidecar, joined by this library.
 //
-// Calls are served by threads: one that takes a call while no other is waiting for one starts
-// another first, so a file that is still being filled holds up nobody but who opened it. At most
-// kMaxServers at a time.
+// If there were no guard any more, every reported call would fail with ENOSYS. So there are two
+// processes: the first does nothing but hold the listener and wait for the second, which serves;
+// when that one dies, it says so on the program's stderr and makes another one, which answers what
+// the dead one had begun.
+
+#include <sys/types.h>
 
 namespace penstock {
-
-inline constexpr int kMaxServers = 256;
 
 // Becomes the guard: receives the listener over `channel`, says that it is ready, serves, ends the
 // process. In the child, with one thread.
@@ -22,8 +23,10 @@ inline constexpr int kMaxServers = 256;
 
 // Was everything asked to be supervised (penstock run --strict)? In the guard only.
 extern bool g_guard_strict;
+// The first of the two processes. In the guard only.
+extern pid_t g_guard_pid;
 
-// Says one line on the stderr of process or thread `thread`, once for each `once`.
-void PstGuardSays(int thread, const char* line, bool* once);
+// Says one line on the stderr of process or thread `thread`.
+void PstGuardSays(int thread, const char* line);
 
 }  // namespace penstock

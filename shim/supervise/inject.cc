@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/ptrace.h>
 #include <sys/uio.h>
 #include <sys/user.h>
@@ -21,7 +22,8 @@ namespace {
 
 constexpr uint64_t kAllSignals = ~0ull;
 constexpr int kSyscallStop = SIGTRAP | 0x80;
-constexpr long kOptions = PTRACE_O_TRACESYSGOOD;
+constexpr long kOptions =
+    PTRACE_O_TRACESYSGOOD | PTRACE_O_TRACEFORK | PTRACE_O_TRACEVFORK | PTRACE_O_TRACECLONE;
 
 #if defined(__x86_64__)
 using Registers = user_regs_struct;
@@ -45,6 +47,8 @@ void SetCall(Registers& r, long number, const long (&a)[6]) {
   r.r9 = static_cast<unsigned long long>(a[5]);
 }
 constexpr uint64_t kRedZone = 128;
+// A call leaves its arguments as they were; the mark in the last one was ours.
+void RestoreMark(Registers& r, const Registers& saved) { r.r9 = saved.r9; }
 #elif defined(__aarch64__)
 using Registers = user_regs_struct;
 constexpr uint64_t kCallBytes = 4;
@@ -58,6 +62,7 @@ void SetCall(Registers& r, long number, const long (&a)[6]) {
   for (int i = 0; i < 6; ++i) r.regs[i] = static_cast<unsigned long long>(a[i]);
 }
 constexpr uint64_t kRedZone = 0;
+void RestoreMark(Registers& r, const Registers& saved) { r.regs[5] = saved.regs[5]; }
 #endif
 
 long Trace(long request, pid_t thread, uint64_t address, const void* data) {
@@ -137,6 +142,80 @@ long Injection::Do(long number, long a, long b, long c, long d, long e) {
   Pc(now) -= kCallBytes;
   if (!Set(thread_, now) || !Step() || !Step() || !Get(thread_, &now)) return -ESRCH;
   return Result(now);
+}
+
+// Runs the call until it has made a child that has stopped at its first step. False: it has made
+// none; the thread stands behind the call, or is gone.
+bool Injection::AwaitClone(pid_t* child) {
+  unsigned long made = 0;
+  pid_t arrived = 0;
+  if (!Step() || Trace(PTRACE_SYSCALL, thread_, 0, nullptr) != 0) return false;
+  while (made == 0 || arrived != static_cast<pid_t>(made)) {
+    int status;
+    long pid = Raw(SYS_wait4, -1, &status, __WALL | __WNOTHREAD, nullptr);
+    if (pid == -EINTR) continue;
+    if (pid < 0) return stopped_ = false;
+    if (pid != thread_) {
+      arrived = static_cast<pid_t>(pid);
+      if (!WIFSTOPPED(status)) return false;  // killed before it began
+      continue;
+    }
+    if (!WIFSTOPPED(status)) return stopped_ = false;
+    if (WSTOPSIG(status) == kSyscallStop) return false;
+    int event = status >> 16;
+    if (event == PTRACE_EVENT_FORK || event == PTRACE_EVENT_VFORK || event == PTRACE_EVENT_CLONE) {
+      Trace(PTRACE_GETEVENTMSG, thread_, 0, &made);
+      continue;
+    }
+    if (WSTOPSIG(status) == SIGSTOP && event == 0) held_stop_ = true;
+    if (Trace(PTRACE_SYSCALL, thread_, 0, nullptr) != 0) return false;
+  }
+  *child = arrived;
+  return true;
+}
+
+void Injection::Introduce(pid_t child, pid_t tracer) {
+  Registers before, now, saved;
+  memcpy(&saved, registers_, sizeof saved);
+  if (!Get(child, &before)) return;
+  now = before;
+  SetCall(now, SYS_prctl, {PR_SET_PTRACER, tracer, 0, 0, 0, kRawMark});
+  Pc(now) -= kCallBytes;
+  Set(child, now);
+  for (int stops = 0; stops < 2;) {
+    int status;
+    if (Trace(PTRACE_SYSCALL, child, 0, nullptr) != 0) return;
+    long pid = Raw(SYS_wait4, child, &status, __WALL, nullptr);
+    if (pid < 0 || !WIFSTOPPED(status)) return;
+    stops += WSTOPSIG(status) == kSyscallStop ? 1 : 0;
+  }
+  SetResult(before, Result(before));
+  RestoreMark(before, saved);
+  Set(child, before);
+  Trace(PTRACE_SETSIGMASK, child, sizeof signals_, &signals_);
+  Trace(PTRACE_DETACH, child, 0, nullptr);
+}
+
+void Injection::CloneFor(pid_t tracer) {
+  if (!stopped_) return;
+  Registers now, saved;
+  memcpy(&saved, registers_, sizeof saved);
+  now = saved;
+  long arguments[6];
+  for (int i = 0; i < 5; ++i) arguments[i] = static_cast<long>(call_.args[i]);
+  arguments[5] = kRawMark;
+  SetCall(now, call_.number, arguments);
+  Pc(now) -= kCallBytes;
+  pid_t child;
+  if (Set(thread_, now) && AwaitClone(&child)) Introduce(child, tracer);
+  if (!stopped_) return;
+  // The result is the call's own, which a vfork's is not through with yet.
+  if (Get(thread_, &now)) {
+    RestoreMark(now, saved);
+    Set(thread_, now);
+  }
+  Trace(PTRACE_SETSIGMASK, thread_, sizeof signals_, &signals_);
+  Release();
 }
 
 uint64_t Injection::stack() const {

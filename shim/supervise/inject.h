@@ -22,6 +22,9 @@ class Injection {
 
   // Stops the thread. True: End must follow, and the call is answered by it.
   bool Begin();
+  // The thread's own clone, fork or vfork, again; in the child, before it goes anywhere,
+  // prctl(PR_SET_PTRACER, tracer). Takes End's place.
+  void CloneFor(pid_t tracer);
   // One system call. Its result; -ESRCH once the thread is gone.
   long Do(long number, long a = 0, long b = 0, long c = 0, long d = 0, long e = 0);
   // Has an exec succeeded? Then nothing of the old program is left to give a result to.
@@ -34,6 +37,8 @@ class Injection {
 
  private:
   bool Await(int* status);
+  bool AwaitClone(pid_t* child);
+  void Introduce(pid_t child, pid_t tracer);
   bool Step();
   void Release();
 

@@ -89,7 +89,8 @@ int PstLocate(const Call& call, int dirfd, uint64_t address, bool follow, Place*
   char* given = scratch.Get();
   if (given == nullptr) return -ENOMEM;
   int len = PstReadPath(call, address, given);
-  if (len == -EPERM) PstGuardSays(call.thread, kCannotRead, &said);
+  if (len == -EPERM && !__atomic_exchange_n(&said, true, __ATOMIC_RELAXED))
+    PstGuardSays(call.thread, kCannotRead);
   if (len <= 0) return 0;
   size_t start = 0;
   bool shadow = false;

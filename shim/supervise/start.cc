@@ -17,6 +17,7 @@
 #include "shim/supervise/filter.h"
 #include "shim/supervise/guard.h"
 #include "shim/supervise/probe.h"
+#include "shim/supervise/yama.h"
 
 namespace penstock {
 
@@ -144,7 +145,7 @@ int PstSuperviseSelf(bool strict) {
 #ifdef PR_SET_PTRACER
       Raw(SYS_prctl, PR_SET_PTRACER, guard, 0, 0, 0);  // Yama; EINVAL without it
 #endif
-      int listener = PstInstallFilter();
+      int listener = PstInstallFilter(PstYamaRestricts());
       err = listener < 0 ? listener : PstSendListener(ours, listener);
       if (err == 0) err = PstAwaitReady(ours);
       if (listener >= 0) Raw(SYS_close, listener);

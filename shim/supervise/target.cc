@@ -22,6 +22,9 @@ struct seccomp_notif_addfd {
 };
 #define SECCOMP_IOCTL_NOTIF_ADDFD SECCOMP_IOW(3, struct seccomp_notif_addfd)
 #endif
+#ifndef SECCOMP_IOCTL_NOTIF_SET_FLAGS
+#define SECCOMP_IOCTL_NOTIF_SET_FLAGS SECCOMP_IOW(4, __u64)
+#endif
 #ifndef SECCOMP_USER_NOTIF_FLAG_CONTINUE
 #define SECCOMP_USER_NOTIF_FLAG_CONTINUE (1UL << 0)
 #endif
@@ -152,5 +155,10 @@ void PstAnswer(const Call& call, long value) {
 }
 
 void PstLetPass(const Call& call) { Send(call, 0, 0, SECCOMP_USER_NOTIF_FLAG_CONTINUE); }
+
+void PstPreferSameProcessor(int listener) {
+  constexpr uint64_t kSyncWakeUp = 1;  // SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP
+  Raw(SYS_ioctl, listener, SECCOMP_IOCTL_NOTIF_SET_FLAGS, kSyncWakeUp);
+}
 
 }  // namespace penstock

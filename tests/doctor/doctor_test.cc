@@ -75,7 +75,7 @@ TEST_F(DoctorTest, AUsableMachineHasNothingThatFails) {
   }
   for (const char* name : {"kernel", "io-uring", "memory-files", "huge-pages", "open-files",
                            "locked-memory", "memory", "socket-folder", "cache-dir", "sidecar",
-                           "origin", "seccomp", "namespaces", "clock", "preload"})
+                           "origin", "seccomp", "static-programs", "namespaces", "clock", "preload"})
     EXPECT_TRUE(std::any_of(all.begin(), all.end(), [&](const Check& c) { return c.name == name; }))
         << name;
 }
