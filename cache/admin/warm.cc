@@ -48,8 +48,7 @@ struct WarmJob::Step {
   EngineOp op;
   WarmJob* job = nullptr;
   Walk walk;                     // kLookup, kList, kListingRead
-  std::vector<std::byte> bytes;  // kListingRead: what has come
-  std::uint64_t pages = 0;       // of them
+  std::uint64_t pages = 0;       // kListingRead: that have come
   std::vector<std::byte> buffer;
   std::shared_ptr<File> file;  // kFetch
   std::uint64_t chunk_end = 0;
@@ -209,19 +208,16 @@ void WarmJob::Listed(std::unique_ptr<Step> step) {
 void WarmJob::ListingCame(std::unique_ptr<Step> step) {
   const std::size_t n = std::min<std::size_t>(step->op.result_length, step->buffer.size());
   if (step->op.err == 0 && n > 0 && !cancelled_) {
-    step->bytes.insert(step->bytes.end(), step->buffer.begin(),
-                       step->buffer.begin() + static_cast<std::ptrdiff_t>(n));
+    TakePage(*step, std::span(step->buffer).first(n));
     ++step->pages;
     return Begin(std::move(step));
   }
   --walking_;
-  if (step->op.err != 0) return Problem(step->walk, step->op.err);
-  TakePages(*step);
+  if (step->op.err != 0) Problem(step->walk, step->op.err);
 }
 
-// Goes through the serialized pages, every length checked.
-void WarmJob::TakePages(const Step& step) {
-  const std::span<const std::byte> all = step.bytes;
+// Goes through the entries of a page, every length checked.
+void WarmJob::TakePage(const Step& step, std::span<const std::byte> all) {
   for (std::size_t at = 0; at + sizeof(pst_listing_page) <= all.size();) {
     pst_listing_page page;
     memcpy(&page, &all[at], sizeof page);

@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <deque>
 #include <memory>
+#include <span>
 #include <string>
 #include <string_view>
 #include <unordered_set>
@@ -75,7 +76,7 @@ class WarmJob {
   void Looked(std::unique_ptr<Step> step);
   void Listed(std::unique_ptr<Step> step);
   void ListingCame(std::unique_ptr<Step> step);
-  void TakePages(const Step& step);
+  void TakePage(const Step& step, std::span<const std::byte> all);
   void Child(const Walk& parent, std::string_view name, bool directory);
   void AddFile(const Walk& walk, const pst_attr& attr);
   void Fetched(std::unique_ptr<Step> step);

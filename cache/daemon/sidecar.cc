@@ -335,6 +335,7 @@ bool Sidecar::MakeEngineParts(StartProblem* problem) {
   }
   EngineOptions options;
   options.cpus = config_.sidecar.cpus;
+  options.spool_folder = config_.cache.dir;
   engine_ = MakeEngine(loop_.get(), arena_.get(), objects_.get(), std::move(mounts), options);
   tickets_ = std::make_unique<Tickets>(loop_.get(), budget_.tickets);
   context_.loop = loop_.get();

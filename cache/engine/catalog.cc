@@ -9,11 +9,15 @@ bool IsBelow(std::string_view path, std::string_view top) {
          (path.size() > top.size() && path.starts_with(top) && path[top.size()] == '/');
 }
 
-NameEntry* Catalog::FindKey(std::uint32_t mount, pst_key128 id) {
+NameEntry* Catalog::Peek(std::uint32_t mount, pst_key128 id) {
   const auto found = names_.find({mount, id});
-  if (found == names_.end()) return nullptr;
-  found->second.used = true;
-  return &found->second;
+  return found == names_.end() ? nullptr : &found->second;
+}
+
+NameEntry* Catalog::FindKey(std::uint32_t mount, pst_key128 id) {
+  NameEntry* entry = Peek(mount, id);
+  if (entry != nullptr) entry->used = true;
+  return entry;
 }
 
 NameEntry* Catalog::Find(std::uint32_t mount, pst_key128 id, std::string_view path) {
@@ -54,9 +58,7 @@ void Catalog::MakeRoom(const CatalogKey& keep) {
       continue;
     }
     bytes_ -= Cost(found->second);
-    const NameEntry gone = std::move(found->second);
     names_.erase(found);
-    if (on_evicted_) on_evicted_(key.mount, gone);
   }
 }
 

@@ -1,7 +1,7 @@
 // What the sidecar knows about names: a bounded cache of attributes and origin version tokens.
 //
-// A name that is pushed out is simply asked for again; whoever relies on "all children of a directory are
-// known" hears of it through `on_evicted`.
+// Only names that were asked for one by one are here, and those of a listing (cache/engine/listings.h) that
+// somebody used. One that is pushed out is looked up or asked for again.
 //
 // Thread safety: the core thread only. Pointers stay valid until the name is put again, erased or
 // pushed out by a later Put().
@@ -9,7 +9,6 @@
 
 #include <cstdint>
 #include <deque>
-#include <functional>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -48,15 +47,14 @@ struct NameEntry {
 
 class Catalog {
  public:
-  using Evicted = std::function<void(std::uint32_t mount, const NameEntry& entry)>;
-
-  Catalog(std::uint64_t max_bytes, Evicted on_evicted)
-      : max_bytes_(max_bytes), on_evicted_(std::move(on_evicted)) {}
+  explicit Catalog(std::uint64_t max_bytes) : max_bytes_(max_bytes) {}
 
   // By full name: a key that collides is not found. Marks it used.
   NameEntry* Find(std::uint32_t mount, pst_key128 id, std::string_view path);
   // By key alone.
   NameEntry* FindKey(std::uint32_t mount, pst_key128 id);
+  // Without marking it used.
+  NameEntry* Peek(std::uint32_t mount, pst_key128 id);
   NameEntry* Put(std::uint32_t mount, pst_key128 id, NameEntry entry);
   void Erase(std::uint32_t mount, pst_key128 id);
   // Erases names at and below `path` ("" all).
@@ -73,7 +71,6 @@ class Catalog {
   std::deque<CatalogKey> order_;        // second chance; may name what is gone
   std::uint64_t bytes_ = 0;
   std::uint64_t max_bytes_;
-  Evicted on_evicted_;
 };
 
 // True if `path` is `top` or lies below it.

@@ -12,10 +12,12 @@
 //            publishes the name record (absent ones too) with the mount's metadata_ttl; a name that is
 //            not there is an answer: err 0, attr.kind PST_KIND_ABSENT, attr.err says why
 //   Fetch    makes ranges present: single flight per range, read-ahead behind it, publishes each range
-//   List     publishes all pages of a directory's listing, and name records of its children
+//   List     publishes the page of a directory's listing whose number is `offset`, and others around it;
+//            `version` names the listing that is being read, or is 0. A listing whose pages come one after
+//            the other is answered as soon as that one is there
 //   Read     copies up to 4 KiB of a version's bytes into `buffer`: the slow lane
-//   ListingRead  the same for a serialized listing, whose page n begins at n * PST_RANGE_BYTES; 0 bytes at
-//            a page's end and beyond the last one
+//   ListingRead  the same for the entries of a listing, whose page n begins at n * PST_RANGE_BYTES; 0 bytes
+//            at a page's end and beyond the last one
 //   Name     path and attributes of a key that a lookup has seen
 //   Materialize  waits until a range lies in the object's file (cache/object), then `fd` is a read-only
 //            descriptor of it that the caller owns
@@ -75,7 +77,7 @@ struct EngineOp {
   int err = 0;                             // result: 0 or a positive errno (transport's one table)
   pst_attr attr{};
   std::uint64_t result_version = 0;        // kList, kListingRead: the listing's id
-  std::uint64_t result_length = 0;         // bytes in `buffer`, or pages
+  std::uint64_t result_length = 0;         // bytes in `buffer`; kList: pages, 0 while more may come
   int fd = -1;                             // kMaterialize
 
   void (*done)(EngineOp* op) = nullptr;
@@ -115,7 +117,7 @@ class Engine {
 struct EngineOptions {
   unsigned cpus = 2;                                   // threads for checksums
   std::uint64_t catalog_bytes = 12ull << 20;           // what is known about names
-  std::uint64_t listing_bytes = 4ull << 20;            // serialized listings kept for ListingRead
+  std::string spool_folder;                            // where pages of long listings lie; "": in memory
   std::uint32_t inflight_reads = 1024;                 // origin reads at once
   std::uint64_t inflight_bytes = 64ull << 20;          // at least; an eighth of the arena, up to 2 GiB
   std::size_t max_questions = 16'384;                 // listings and stats under way; reads queued

@@ -158,44 +158,54 @@ void EngineImpl::Lookup(EngineOp* op) {
 
 void EngineImpl::List(EngineOp* op) {
   const WaitId id = Wait(op);
-  names_.List(op->mount, op->path, id, [this, id](int err, const std::shared_ptr<const Listing>& listing) {
+  const auto page = static_cast<std::uint32_t>(std::min<std::uint64_t>(op->offset, PST_LISTING_PAGES_MAX));
+  names_.List(op->mount, op->path, page, op->version, id, [this, id](int err, const Listings::Head& head) {
     EngineOp* waiting = Find(id);
     if (waiting == nullptr) return;
     if (err == 0) {
-      waiting->result_version = listing->id();
-      waiting->result_length = listing->pages();
+      waiting->result_version = head.id;
+      waiting->result_length = head.complete ? head.pages : 0;
     }
     End(id, err);
   });
 }
 
 // Page n begins at n * PST_RANGE_BYTES, whatever the lengths of those before it.
-void EngineImpl::CopyListing(EngineOp* op, const Listing& listing) {
+bool EngineImpl::CopyListing(EngineOp* op, const Listings::Head& head) {
   const std::uint64_t page = op->offset >> PST_RANGE_SHIFT;
   std::span<const std::byte> bytes;
-  if (page < listing.pages()) bytes = listing.Page(static_cast<std::uint32_t>(page));
+  if (page < head.pages) {
+    bytes = names_.listings().Page(op->mount, op->path, head, static_cast<std::uint32_t>(page));
+    pst_listing_page header;
+    if (bytes.size() < sizeof header) return false;
+    std::memcpy(&header, bytes.data(), sizeof header);
+    bytes = bytes.first(std::min<std::size_t>(header.bytes, bytes.size()));
+  }
   const std::uint64_t offset = std::min<std::uint64_t>(op->offset & (PST_RANGE_BYTES - 1), bytes.size());
   std::uint64_t length = std::min<std::uint64_t>(op->buffer.size(), bytes.size() - offset);
   if (op->length != 0) length = std::min(length, op->length);
   if (length != 0) std::memcpy(op->buffer.data(), bytes.data() + offset, length);
-  op->result_version = listing.id();
+  op->result_version = head.id;
   op->result_length = length;
+  return true;
 }
 
 void EngineImpl::ListingRead(EngineOp* op) {
-  const auto known = names_.KnownListing(op->mount, op->path);
-  if (known && known->id() == op->version) {
-    CopyListing(op, *known);
+  const std::uint64_t page = op->offset >> PST_RANGE_SHIFT;
+  const auto known = names_.listings().Known(op->mount, op->path);
+  if (known && known->id == op->version && (page < known->pages || known->complete) &&
+      CopyListing(op, *known)) {
     return Done(op, 0);
   }
   const WaitId id = Wait(op);
-  names_.List(op->mount, op->path, id, [this, id](int err, const std::shared_ptr<const Listing>& listing) {
-    EngineOp* waiting = Find(id);
-    if (waiting == nullptr) return;
-    if (err == 0 && waiting->version != 0 && waiting->version != listing->id()) err = ESTALE;
-    if (err == 0) CopyListing(waiting, *listing);
-    End(id, err);
-  });
+  names_.List(op->mount, op->path, static_cast<std::uint32_t>(std::min<std::uint64_t>(page, PST_LISTING_PAGES_MAX)),
+              op->version, id, [this, id](int err, const Listings::Head& head) {
+                EngineOp* waiting = Find(id);
+                if (waiting == nullptr) return;
+                if (err == 0 && waiting->version != 0 && waiting->version != head.id) err = ESTALE;
+                if (err == 0 && !CopyListing(waiting, head)) err = EIO;
+                End(id, err);
+              });
 }
 
 void EngineImpl::Name(EngineOp* op) {

@@ -62,7 +62,8 @@ class EngineImpl final : public Engine, private ObjectSource {
   void Read(EngineOp* op);
   void ReadStep(WaitId id, const FileInfo& info);
   void ListingRead(EngineOp* op);
-  static void CopyListing(EngineOp* op, const Listing& listing);
+  // False: the page is not at hand.
+  bool CopyListing(EngineOp* op, const Listings::Head& head);
   void Name(EngineOp* op);
   void Materialize(EngineOp* op);
   void StartRead(SourceRead* read) override;

@@ -51,10 +51,10 @@ std::uint32_t Siblings::MostWindow(std::uint32_t mount) const {
 void Siblings::OnAsk(const FileInfo& file, std::uint64_t session) {
   const auto [directory, name] = Split(file.path);
   const Place place{file.key.mount, session, directory};
-  const std::shared_ptr<const Listing> listing = names_->KnownListing(place.mount, directory);
+  const auto listing = names_->listings().Known(place.mount, directory);
   if (!listing) return;
   Reader& reader = ReaderFor(place);
-  const std::int64_t index = listing->IndexOf(name, reader.last + 1);
+  const std::int64_t index = names_->NumberOf(place.mount, directory, name);
   if (index < 0 || index == reader.last) return;
   NoteDirectory(place, reader);
   // In order: the next one, or one that was prefetched for this reader.
@@ -88,26 +88,36 @@ void Siblings::Grow(std::uint32_t mount, Reader* reader) const {
   reader->window = std::min(std::max(2 * reader->window, kFirstWindow), MostWindow(mount));
 }
 
-void Siblings::Prefetch(const Place& place, const Listing& listing, Reader* reader) {
+void Siblings::Prefetch(const Place& place, const Listings::Head& listing, Reader* reader) {
   Grow(place.mount, reader);
   std::uint64_t budget =
       static_cast<std::uint64_t>(fetcher_->MaxWindowRanges(place.mount)) << PST_RANGE_SHIFT;
   std::vector<FileKey> wanted;
+  const std::int64_t begin = reader->ahead + 1;
+  const std::int64_t count = reader->last + reader->window - begin + 1;
+  // First their names: what is done with them may publish other pages in the place of theirs.
+  std::vector<std::string> names;
+  if (count > 0) {
+    names_->listings().Each(place.mount, place.directory, listing, static_cast<std::uint64_t>(begin),
+                            [&names, count](const ListedChild& child) {
+                              const bool file = child.kind == PST_KIND_FILE;
+                              names.emplace_back(file ? child.name : std::string_view{});
+                              return names.size() < static_cast<std::size_t>(count);
+                            });
+  }
   bool room = true;
-  for (std::int64_t at = reader->ahead + 1; room && at <= reader->last + reader->window; ++at) {
-    const auto child = listing.At(static_cast<std::uint64_t>(at));
-    if (!child) break;
+  for (std::size_t i = 0; i < names.size(); ++i) {
     FileKey key;
-    room = PrefetchOne(place, *child, reader->group, &budget, &key);
+    room = names[i].empty() || PrefetchOne(place, names[i], reader->group, &budget, &key);
     if (!room) break;
-    reader->ahead = at;
+    reader->ahead = begin + static_cast<std::int64_t>(i);
     if (key.version != 0) wanted.push_back(key);
   }
   // Who stands on it has half of the window before him.
   if (!wanted.empty()) fetcher_->Mark(wanted[wanted.size() / 2], 0);
   Walk& walk = WalkFor(place);
   const bool here = walk.directory == place.directory;
-  const bool ends = reader->ahead + 1 >= static_cast<std::int64_t>(listing.count());
+  const bool ends = reader->ahead + 1 >= static_cast<std::int64_t>(listing.count) && listing.complete;
   if (here) walk.at_end = ends;
   if (!room || !ends || !walk.expected) return;
   // What is left of the window, and less with each directory that has little: it ends.
@@ -117,10 +127,9 @@ void Siblings::Prefetch(const Place& place, const Listing& listing, Reader* read
   if (here || left >= kFirstWindow) GoOn(place, std::max(left, kFirstWindow));
 }
 
-bool Siblings::PrefetchOne(const Place& place, const Listing::Child& child, std::uint64_t group,
+bool Siblings::PrefetchOne(const Place& place, const std::string& name, std::uint64_t group,
                            std::uint64_t* budget, FileKey* wanted) {
-  if (child.kind != PST_KIND_FILE) return true;
-  const std::string path = Join(place.directory, child.name);
+  const std::string path = Join(place.directory, name);
   const NameEntry* entry = names_->Fresh(place.mount, path);
   if (entry == nullptr || entry->kind != PST_KIND_FILE || entry->size == 0 ||
       entry->size > options_.whole_file_bytes) {
@@ -138,16 +147,16 @@ bool Siblings::PrefetchOne(const Place& place, const Listing::Child& child, std:
 bool Siblings::IsNext(std::uint32_t mount, const std::string& from, const std::string& to) {
   const std::string parent = Split(from).first;
   if (Split(to).first != parent) return false;
-  return names_->KnownListing(mount, parent) ? NextDirectory(mount, from) == to : from < to;
+  return names_->listings().Known(mount, parent) ? NextDirectory(mount, from) == to : from < to;
 }
 
 // Into the next directory, which its parent's listing tells.
 void Siblings::GoOn(const Place& place, std::uint32_t window) {
   const std::string parent = Split(place.directory).first;
   if (place.directory.empty()) return;
-  if (names_->KnownListing(place.mount, parent)) return GoInto(place, window);
-  names_->List(place.mount, parent, NextAsker(),
-               [this, place, window](int err, const std::shared_ptr<const Listing>&) {
+  if (names_->listings().Known(place.mount, parent)) return GoInto(place, window);
+  names_->List(place.mount, parent, 0, 0, NextAsker(),
+               [this, place, window](int err, const Listings::Head&) {
                  if (err == 0) GoInto(place, window);
                });
 }
@@ -157,9 +166,9 @@ void Siblings::GoInto(const Place& place, std::uint32_t window) {
   std::string next = NextDirectory(place.mount, place.directory);
   if (next.empty()) return;
   const Place into{place.mount, place.session, std::move(next)};
-  names_->List(into.mount, into.directory, NextAsker(),
-               [this, into, window](int err, const std::shared_ptr<const Listing>& listing) {
-                 if (err != 0 || !listing) return;
+  names_->List(into.mount, into.directory, 0, 0, NextAsker(),
+               [this, into, window](int err, const Listings::Head& listing) {
+                 if (err != 0) return;
                  Reader& reader = ReaderFor(into);
                  if (reader.last == kNowhere) {
                    reader.last = reader.ahead = reader.grown = kAtStart;
@@ -168,7 +177,7 @@ void Siblings::GoInto(const Place& place, std::uint32_t window) {
                  if (reader.last != kAtStart) return;  // it is or was there already
                  // More of it as the reader comes nearer.
                  reader.window = std::max(reader.window, window);
-                 if (reader.IsDue()) Prefetch(into, *listing, &reader);
+                 if (reader.IsDue()) Prefetch(into, listing, &reader);
                });
 }
 
@@ -176,16 +185,17 @@ void Siblings::GoInto(const Place& place, std::uint32_t window) {
 std::string Siblings::NextDirectory(std::uint32_t mount, const std::string& directory) {
   if (directory.empty()) return "";
   const auto [parent, name] = Split(directory);
-  const std::shared_ptr<const Listing> listing = names_->KnownListing(mount, parent);
-  if (!listing) return "";
-  const std::int64_t here = listing->IndexOf(name, 0);
+  const auto listing = names_->listings().Known(mount, parent);
+  const std::int64_t here = listing ? names_->NumberOf(mount, parent, name) : -1;
   if (here < 0) return "";
-  for (std::int64_t at = here + 1; at <= here + kNextSearch; ++at) {
-    const auto child = listing->At(static_cast<std::uint64_t>(at));
-    if (!child) break;
-    if (child->kind == PST_KIND_DIRECTORY) return Join(parent, child->name);
-  }
-  return "";
+  std::string next;
+  std::int64_t looked = 0;
+  names_->listings().Each(mount, parent, *listing, static_cast<std::uint64_t>(here + 1),
+                          [&](const ListedChild& child) {
+                            if (child.kind == PST_KIND_DIRECTORY) next = Join(parent, child.name);
+                            return next.empty() && ++looked < kNextSearch;
+                          });
+  return next;
 }
 
 }  // namespace penstock::cache

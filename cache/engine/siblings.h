@@ -68,10 +68,10 @@ class Siblings {
   Reader& ReaderFor(const Place& place);
   Walk& WalkFor(const Place& place);
   void NoteDirectory(const Place& place, const Reader& reader);
-  void Prefetch(const Place& place, const Listing& listing, Reader* reader);
+  void Prefetch(const Place& place, const Listings::Head& listing, Reader* reader);
   void Grow(std::uint32_t mount, Reader* reader) const;
   // Wants the child if it is a small file; false if the window's bytes are used up.
-  bool PrefetchOne(const Place& place, const Listing::Child& child, std::uint64_t group,
+  bool PrefetchOne(const Place& place, const std::string& name, std::uint64_t group,
                    std::uint64_t* budget, FileKey* wanted);
   // Questions that no operation asked: their numbers lie beyond those of operations.
   Asker NextAsker() { return kFirstAsker + ++last_asker_; }

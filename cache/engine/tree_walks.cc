@@ -1,5 +1,7 @@
 #include "cache/engine/tree_walks.h"
 
+#include <malloc.h>
+
 #include <algorithm>
 #include <utility>
 
@@ -15,6 +17,8 @@ constexpr std::size_t kMaxParents = 64;
 constexpr std::size_t kMaxWalks = 16;
 constexpr std::uint32_t kListedToBegin = 2;
 constexpr std::uint32_t kMaxPagesRunning = 8;  // of one walk
+constexpr std::uint32_t kPagesToTrim = 16;
+constexpr std::uint32_t kPagesAwaited = 3;  // longer than a listing of its own nobody shall wait
 constexpr std::uint64_t kPageNames = limits::kListPageEntries;
 constexpr std::uint64_t kGroupNames = 2 * kPageNames;  // a group of folders is worth a listing
 constexpr std::uint64_t kMaxGroups = 256;
@@ -84,13 +88,21 @@ void TreeWalks::Counted(std::uint32_t mount, const std::string& directory, std::
   ++parent->counted;
 }
 
+// True if the directory has not come whole: the stream has not got there, or stands in the middle of it.
+bool TreeWalks::IsAhead(const Walk& walk, const Stream& stream, std::string_view directory) {
+  const std::string inside = std::string(Relative(directory, walk.top)) + "/";
+  if (!inside.starts_with(stream.prefix)) return false;
+  const std::string_view reached = stream.reached;
+  const bool within = reached.starts_with(inside) && reached.find('/', inside.size()) == std::string_view::npos;
+  return inside > reached || within;
+}
+
 bool TreeWalks::Await(std::uint32_t mount, const std::string& directory) {
   Walk* walk = Covering(mount, directory);
   if (walk == nullptr) return false;
-  const std::string inside = std::string(Relative(directory, walk->top)) + "/";
   for (Stream& stream : walk->streams) {
-    if (!stream.running || !inside.starts_with(stream.prefix) || inside <= stream.reached) continue;
-    stream.awaited.push_back(directory);
+    if (!stream.running || !IsAhead(*walk, stream, directory)) continue;
+    stream.awaited.push_back({directory, 0});
     return true;
   }
   return false;
@@ -167,13 +179,29 @@ void TreeWalks::PageDone(std::uint64_t number, std::size_t place, ListCall& call
       stream->ended = true;
     }
   }
-  ReleaseAwaited(walk->mount, std::exchange(stream->awaited, {}));
+  std::vector<Awaited> awaited = std::exchange(stream->awaited, {});
   if (walk->given_up) stream->open.clear();
+  if (!awaited.empty()) walk->used_names += std::exchange(walk->ahead_names, 0);
   Pump(walk);
+  WaitOnOrRelease(*walk, stream, std::move(awaited));
+  // What many pages were read into lies in small holes by now.
+  if (++untrimmed_ < kPagesToTrim || walk->pages_running != 0) return;
+  untrimmed_ = 0;
+  call.entries = {};
+  (void)malloc_trim(0);
 }
 
-void TreeWalks::ReleaseAwaited(std::uint32_t mount, std::vector<std::string> awaited) {
-  for (const std::string& directory : awaited) names_->NotComing(mount, directory);
+// A page has come: who waits for a directory that lies not far behind it waits on, others ask for it.
+void TreeWalks::WaitOnOrRelease(const Walk& walk, Stream* stream, std::vector<Awaited> awaited) {
+  for (Awaited& one : awaited) {
+    const bool waits = stream->running && !walk.given_up && ++one.pages < kPagesAwaited &&
+                       IsAhead(walk, *stream, one.directory);
+    if (waits) {
+      stream->awaited.push_back(std::move(one));
+    } else {
+      names_->NotComing(walk.mount, one.directory);
+    }
+  }
 }
 
 void TreeWalks::Take(Walk* walk, Stream* stream, origin::ObjectInfo&& info) {

@@ -69,12 +69,17 @@ class TreeWalks {
     std::vector<origin::ObjectInfo> children;
     std::vector<std::string> marked;  // folders that a blob stands for; their names may never come
   };
+  // A directory that Await() was asked for.
+  struct Awaited {
+    std::string directory;
+    std::uint32_t pages = 0;  // that came without it
+  };
   struct Stream {
     std::string prefix;  // of names below the walk's directory
     std::string marker;
     std::string reached;  // the last path seen, relative to the walk's directory
     std::vector<Open> open;
-    std::vector<std::string> awaited;  // directories that Await() was asked for
+    std::vector<Awaited> awaited;
     bool by_bytes = true;     // the order of names so far
     bool by_folders = true;
     bool running = false;
@@ -112,7 +117,8 @@ class TreeWalks {
   void CloseTo(Walk* walk, Stream* stream, std::string_view directory);
   void Close(Walk* walk, Stream* stream);
   void Learn(Walk* walk, const std::string& directory, std::vector<origin::ObjectInfo> children);
-  void ReleaseAwaited(std::uint32_t mount, std::vector<std::string> awaited);
+  static bool IsAhead(const Walk& walk, const Stream& stream, std::string_view directory);
+  void WaitOnOrRelease(const Walk& walk, Stream* stream, std::vector<Awaited> awaited);
   void DropEnded();
 
   const std::vector<Mount>& mounts_;
@@ -122,6 +128,7 @@ class TreeWalks {
   std::list<Parent> parents_;  // the latest first
   std::list<Walk> walks_list_;
   std::uint64_t last_number_ = 0;
+  std::uint32_t untrimmed_ = 0;  // pages since memory was given back
   std::uint64_t walks_ = 0;
   std::uint64_t folders_ = 0;
 };

@@ -88,7 +88,7 @@ void IndexWriter::Store(Place place, const pst_entry& entry) {
 
 bool IndexWriter::HoldsName(Place place) const {
   const pst_bucket& bucket = buckets_[place.bucket];
-  return bucket.tags[place.slot] != 0 && bucket.entries[place.slot].key.range == PST_RANGE_NAME;
+  return bucket.tags[place.slot] != 0 && bucket.entries[place.slot].key.range >= PST_RANGE_NAME;
 }
 
 void IndexWriter::Clear(Place place) {

@@ -468,6 +468,18 @@ void MemoryTier::EraseRecords(
   }
 }
 
+bool MemoryTier::VisitRecords(
+    const std::function<bool(const pst_key&, std::span<const std::byte>)>& enough) const {
+  for (const std::uint32_t number : fifo_[kNames]) {
+    for (const Slot& slot : segments_[number].slots) {
+      if (!slot.live) continue;
+      const auto place = index_.FindIn(slot.bucket, number, slot.units * PST_ALIGN);
+      if (place && enough(index_.At(*place).key, BytesOf(index_.At(*place)))) return true;
+    }
+  }
+  return false;
+}
+
 void MemoryTier::Touched(std::uint64_t place) {
   const auto number = static_cast<std::uint32_t>(place >> 32);
   const std::uint64_t offset = (place & UINT32_MAX) * PST_ALIGN;

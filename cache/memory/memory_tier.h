@@ -86,6 +86,9 @@ class MemoryTier {
   // Erases the records (names, listings) for which `doomed` says so.
   void EraseRecords(
       const std::function<bool(const pst_key&, std::span<const std::byte>)>& doomed);
+  // Shows the records until `enough` says so: true if it did.
+  bool VisitRecords(
+      const std::function<bool(const pst_key&, std::span<const std::byte>)>& enough) const;
   // A client's access log named this place. Anything may stand in there.
   void Touched(std::uint64_t place);
 

@@ -32,7 +32,7 @@ PST_CHECK_SIZE(struct pst_key, 32);
 #define PST_RANGE_DATA_MAX 0x7FFFFFFFu  /* the last number for data (2^47 bytes) */
 #define PST_RANGE_NAME 0x80000000u      /* the name record (record.h) */
 #define PST_RANGE_LISTING 0xC0000000u   /* + page: a page of a directory listing (record.h) */
-#define PST_LISTING_PAGES_MAX 0x00FFFFFFu
+#define PST_LISTING_PAGES_MAX 0x00FFFFFFu /* pages; + this: the listing's head */
 
 static inline uint64_t pst_mix64(uint64_t x) {
   x ^= x >> 32; /* the finalizer of splitmix64's family (Stafford's mix 13 shape) */
@@ -47,4 +47,10 @@ static inline uint64_t pst_key_hash(const struct pst_key* key) {
   uint64_t place = ((uint64_t)key->ns << 32) | key->range;
   return pst_mix64(key->id.lo ^ (key->version * 0x9e3779b97f4a7c15ull) ^
                    (place * 0xd6e8feb86659fd93ull));
+}
+
+/* The number that stat and readdir show for a name: never 0, positive for those who sign it. */
+static inline uint64_t pst_inode(uint32_t ns, struct pst_key128 id) {
+  uint64_t ino = (id.lo ^ (id.hi >> 7) ^ (ns & PST_NS_INDEX_MASK)) >> 1;
+  return ino != 0 ? ino : 1;
 }

@@ -7,6 +7,7 @@
 
 #define PST_NAME_MAGIC 0x4d414e50u    /* "PNAM" */
 #define PST_LISTING_MAGIC 0x54534c50u /* "PLST" */
+#define PST_LISTING_HEAD_MAGIC 0x44484c50u /* "PLHD" */
 
 /* kinds */
 #define PST_KIND_ABSENT 0u
@@ -38,19 +39,61 @@ PST_CHECK_SIZE(struct pst_name_record, 80);
 #define PST_NAME_RECORD_MAX (sizeof(struct pst_name_record) + PST_PATH_MAX)
 
 /* One page of a directory. All pages of one listing carry the same listing_id; a reader that meets
- * another id starts over. "." and ".." are not in it. */
+ * another id starts over. "." and ".." are not in it.
+ *
+ * A page is the header and the entries (`bytes`), which is all that a reader of the directory copies,
+ * and behind them what is known about each name, so that stat needs no record of its own:
+ *   attrs_at   `count` pst_listing_attr, in the order of the entries
+ *   finder_at  `finder_slots` uint16_t (a power of two): offset / 8 of the entry whose key hashes
+ *              there (pst_listing_slot) or to a slot before it without a gap; 0: none
+ *   path_at    the directory's path relative to the mount, path_len bytes, no NUL
+ * Names are in one order over all pages (pst_listing_compare). Found by shim/abi/listing.h. */
 struct pst_listing_page {
   uint32_t magic;
-  uint32_t bytes;        /* of this page, header included; at most PST_RANGE_BYTES */
+  uint32_t bytes;        /* of header and entries; at most PST_RANGE_BYTES */
   uint32_t page;
-  uint32_t pages;        /* at least 1 */
+  uint32_t pages;        /* at least 1; 0: more are to come, or came later (pst_listing_head) */
   uint32_t count;        /* entries in this page */
-  uint32_t reserved0;
+  uint32_t flags;        /* PST_LISTING_WHOLE */
   uint64_t listing_id;
-  uint64_t total_count;
-  uint64_t reserved[3];
+  uint64_t total_count;  /* 0 while `pages` is */
+  uint32_t first;        /* number of the first entry in the whole listing */
+  uint32_t attrs_at;     /* a multiple of 8 */
+  uint32_t finder_at;
+  uint32_t finder_slots;
+  uint32_t path_at;
+  uint32_t path_len;
 };
 PST_CHECK_SIZE(struct pst_listing_page, 64);
+PST_CHECK_OFFSET(struct pst_listing_page, listing_id, 24);
+PST_CHECK_OFFSET(struct pst_listing_page, first, 40);
+
+/* A name that is not in the listing is not there. (Else it may have been left out.) */
+#define PST_LISTING_WHOLE 1u
+
+/* What a listing told about a name. */
+struct pst_listing_attr {
+  uint64_t size;         /* of a file */
+  uint64_t version;      /* as in pst_attr; 0 for a file: not known any more, ask */
+  int64_t mtime_ns;
+  uint64_t token;        /* the sidecar's: the origin's version token, packed; 0: not known */
+};
+PST_CHECK_SIZE(struct pst_listing_attr, 32);
+
+/* How far a listing has come that is published while it comes: one for a directory, found under
+ * PST_RANGE_LISTING + PST_LISTING_PAGES_MAX. Its pages say `pages` 0, but for the last one. */
+struct pst_listing_head {
+  uint32_t magic;        /* PST_LISTING_HEAD_MAGIC */
+  uint32_t pages;        /* that have come */
+  uint32_t complete;     /* 1: those are all */
+  uint32_t flags;        /* PST_LISTING_WHOLE */
+  uint64_t listing_id;
+  uint64_t total_count;  /* of those that have come */
+  uint32_t path_len;     /* of the directory's path, which follows, as in a page */
+  uint32_t reserved0;
+  uint64_t reserved[3];
+};
+PST_CHECK_SIZE(struct pst_listing_head, 64);
 
 /* An entry; the first one lies behind the header, each next one behind the last. As Linux's struct
  * linux_dirent64, so that readdir hands entries out where they lie in its copy of a page. A reader

@@ -32,7 +32,9 @@
 #define PST_OP_LOOKUP 1u       /* out: attr (kind ABSENT with err); publishes the name record */
 #define PST_OP_FETCH 2u        /* in: version, offset, length; publishes at least the first range of it
                                   and goes on with the rest; err ESTALE if the version is gone */
-#define PST_OP_LIST 3u         /* out: version = listing_id, length = pages; publishes the pages */
+#define PST_OP_LIST 3u         /* in: offset = number of the page wanted, version = listing_id that is
+                                  being read or 0; out: version = listing_id, length = pages, 0 while
+                                  more may come; publishes the page wanted, if there is one */
 #define PST_OP_MATERIALIZE 4u  /* in: version, offset, length (0: all), slot + generation or
                                   PST_NO_SLOT; waits until the range is in the object's file;
                                   out: ticket for an fd (handshake.h) */
@@ -44,8 +46,8 @@
                                   progress when the arena is overrun */
 #define PST_OP_NAME 8u         /* out: buffer = path of key, path_len, attr: for an inherited slot */
 #define PST_OP_LISTING_READ 9u /* in: version = listing_id (0: any), offset, length; out: length, version,
-                                  buffer = bytes of the serialized pages: the slow lane of readdir. Page n
-                                  begins at offset n * PST_RANGE_BYTES; length 0: the page's end */
+                                  buffer = bytes of a page's header and entries: the slow lane of readdir.
+                                  Page n begins at offset n * PST_RANGE_BYTES; length 0: its end */
 
 #define PST_REQUEST_NOWAIT 1u  /* flags: a hint (FETCH only); nobody waits */
 #define PST_NO_SLOT 0xFFFFFFFFu

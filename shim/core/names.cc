@@ -9,6 +9,7 @@
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
+#include "shim/abi/listing.h"
 #include "shim/core/bytes.h"
 #include "shim/core/client.h"
 #include "shim/core/name_table.h"
@@ -35,9 +36,8 @@ uint32_t Own(uint32_t* cached, long number) {
 uint32_t OwnUid() { return Own(&g_uid, SYS_getuid); }
 uint32_t OwnGid() { return Own(&g_gid, SYS_getgid); }
 
-int64_t ExpiresNs(const pst_view& view, const pst_entry& entry) {
-  return entry.expires_ds == 0 ? INT64_MAX
-                               : view.clock_base_ns + (int64_t)entry.expires_ds * 100'000'000;
+int64_t ExpiresNs(const pst_view& view, uint32_t expires_ds) {
+  return expires_ds == 0 ? INT64_MAX : view.clock_base_ns + (int64_t)expires_ds * 100'000'000;
 }
 
 // A name as the table and the index know it: the first `rel_len` bytes below the mount.
@@ -63,7 +63,7 @@ __attribute__((noinline)) bool FindInIndex(const Name& name, uint64_t epoch, con
   const pst_key key = {id, 0, route.view->mounts[route.mount].ns, PST_RANGE_NAME};
   pst_entry entry;
   if (!pst_find(view, &key, &entry)) return false;
-  int64_t expires_ns = ExpiresNs(*view, entry);
+  int64_t expires_ns = ExpiresNs(*view, entry.expires_ds);
   if (entry.length < sizeof(pst_name_record) + len || expires_ns <= PstCoarseNs()) return false;
   const unsigned char* bytes = pst_entry_bytes(view, &entry);
   pst_name_record record;
@@ -74,6 +74,41 @@ __attribute__((noinline)) bool FindInIndex(const Name& name, uint64_t epoch, con
   }
   *attr = record.attr;
   if (!pst_entry_current(view, &entry)) return false;
+  NameTableKeep(epoch, route.text, name.text_len, route.mount, id, *attr, expires_ns);
+  return true;
+}
+
+// What the listing of the name's directory says about it: kind file, directory or absent.
+__attribute__((noinline)) bool FindInListing(const Name& name, uint64_t epoch, const pst_key128& id,
+                                             pst_attr* attr) {
+  const Route& route = *name.route;
+  if (name.rel_len == 0) return false;
+  const Mount& mount = route.view->mounts[route.mount];
+  const pst_view* view = &route.view->index;
+  const char* slash = (const char*)memrchr(route.rel, '/', name.rel_len);
+  pst_listed_name wanted;
+  wanted.ns = mount.ns;
+  wanted.dir = route.rel;
+  wanted.dir_len = slash != nullptr ? (uint32_t)(slash - route.rel) : 0;
+  wanted.name = slash != nullptr ? slash + 1 : route.rel;
+  wanted.name_len = name.rel_len - (uint32_t)(wanted.name - route.rel);
+  wanted.reserved = 0;
+  wanted.id = id;
+  XXH128_hash_t hash = XXH3_128bits(wanted.dir, wanted.dir_len);
+  wanted.dir_id = {hash.low64, hash.high64};
+  pst_listed listed;
+  const int found = pst_listing_lookup(view, &wanted, &listed);
+  if (found == PST_LISTED_UNKNOWN) return false;
+  const int64_t expires_ns = ExpiresNs(*view, listed.expires_ds);
+  if (expires_ns <= PstCoarseNs()) return false;
+  if (found == PST_LISTED_NO) {
+    memset(attr, 0, sizeof *attr);
+    attr->kind = PST_KIND_ABSENT;
+    attr->err = ENOENT;
+    attr->ino = pst_inode(mount.ns, id);
+  } else if (pst_listed_attr(&wanted, &listed, mount.flags, attr) != PST_LISTED_YES) {
+    return false;
+  }
   NameTableKeep(epoch, route.text, name.text_len, route.mount, id, *attr, expires_ns);
   return true;
 }
@@ -112,7 +147,7 @@ int Find(const Route& route, uint32_t len, pst_attr* attr) {
     XXH128_hash_t hash = XXH3_128bits(route.rel, len);
     id = {hash.low64, hash.high64};
   }
-  if (PST_LIKELY(FindInIndex(name, epoch, id, attr))) {
+  if (PST_LIKELY(FindInIndex(name, epoch, id, attr) || FindInListing(name, epoch, id, attr))) {
     PstCount(&pst_counters::hits_name);
     return 0;
   }

@@ -26,6 +26,7 @@ namespace {
 
 constexpr uint32_t kMaxStreams = kStreamsBytes / kStreamStride;
 constexpr int kListTries = 8;
+constexpr int kNoPage = -1;  // behind the last one
 constexpr int64_t kHeldNs = 60'000'000'000;  // longer than any question to the sidecar lasts
 constexpr int64_t kNapNs = 50'000;
 
@@ -173,7 +174,7 @@ bool PageValid(Stream* stream, uint32_t bytes, uint32_t page) {
   memcpy(&header, stream->bytes, sizeof header);
   if (header.magic != PST_LISTING_MAGIC || header.bytes > bytes || header.bytes < sizeof header) return false;
   if (header.bytes > PST_RANGE_BYTES) return false;
-  if (header.page != page || header.pages == 0 || page >= header.pages) return false;
+  if (header.page != page || (header.pages != 0 && page >= header.pages)) return false;
   if (stream->listing_id != 0 && header.listing_id != stream->listing_id) return false;
   stream->listing_id = header.listing_id;
   stream->pages = header.pages;
@@ -192,9 +193,15 @@ bool CopyPage(Stream* stream, uint32_t page) {
       view->index.clock_base_ns + (int64_t)found.expires_ds * 100'000'000 <= PstCoarseNs()) {
     return false;
   }
-  memcpy(stream->bytes, pst_entry_bytes(&view->index, &found), found.length);
+  // Only its entries: what stat wants to know lies behind them.
+  const unsigned char* bytes = pst_entry_bytes(&view->index, &found);
+  if (found.length < sizeof(pst_listing_page)) return false;
+  uint32_t length;
+  memcpy(&length, bytes + offsetof(pst_listing_page, bytes), sizeof length);
+  if (length > found.length) return false;
+  memcpy(stream->bytes, bytes, length);
   if (!pst_entry_current(&view->index, &found)) return false;
-  return PageValid(stream, found.length, page);
+  return PageValid(stream, length, page);
 }
 
 Ask ListAsk(const Stream* stream, uint32_t op) {
@@ -235,17 +242,21 @@ PST_COLD int ReadPageSlowly(Stream* stream, uint32_t page) {
 PST_COLD int LoadMissingPage(Stream* stream, uint32_t page) {
   Answer answer;
   for (int tries = 0; tries < kListTries; ++tries) {
-    int err = PstAsk(ListAsk(stream, PST_OP_LIST), &answer);
+    Ask ask = ListAsk(stream, PST_OP_LIST);
+    ask.version = stream->listing_id;
+    ask.offset = page;
+    int err = PstAsk(ask, &answer);
     if (err != 0) return err;
     if (page == 0) stream->listing_id = 0;  // nothing has been given out of the old one
     if (stream->listing_id != 0 && answer.version != stream->listing_id) return ESTALE;
+    if (page != 0 && answer.length != 0 && page >= answer.length) return kNoPage;
     if (CopyPage(stream, page)) return 0;
   }
   return ReadPageSlowly(stream, page);
 }
 
-// Brings page `page`, whose first entry is number `first`, into the stream. 0, a positive errno, or
-// ESTALE: another listing took its place.
+// Brings page `page`, whose first entry is number `first`, into the stream. 0, a positive errno,
+// kNoPage, or ESTALE: another listing took its place.
 int LoadPage(Stream* stream, uint32_t page, uint64_t first) {
   if (page == 0) stream->listing_id = 0;
   stream->page_first = first;
@@ -253,6 +264,9 @@ int LoadPage(Stream* stream, uint32_t page, uint64_t first) {
   stream->page_bytes = 0;
   return LoadMissingPage(stream, page);
 }
+
+// Of a listing that still comes it is not known which page is the last.
+bool OnLastPage(const Stream* stream) { return stream->pages != 0 && stream->page + 1 >= stream->pages; }
 
 // The folder changed between two pages: go to where the reader was in the new listing, as far as numbers tell.
 PST_COLD int StartOver(Stream* stream, uint64_t entry_number) {
@@ -262,7 +276,7 @@ PST_COLD int StartOver(Stream* stream, uint64_t entry_number) {
   for (uint32_t page = 0;;) {
     pst_listing_page header;
     memcpy(&header, stream->bytes, sizeof header);
-    if (number + header.count > entry_number || page + 1 >= stream->pages) break;
+    if (number + header.count > entry_number || OnLastPage(stream)) break;
     number += header.count;
     err = LoadPage(stream, ++page, number);
     if (err != 0) return err;
@@ -270,6 +284,23 @@ PST_COLD int StartOver(Stream* stream, uint64_t entry_number) {
   for (uint64_t i = number; i < entry_number && stream->at < stream->page_bytes; ++i)
     if (PstStreamFromPage(stream) == nullptr) return EIO;
   return 0;
+}
+
+// The page in hand was the last one: it stays in hand, used up.
+PST_COLD struct dirent64* StayAtEnd(Stream* stream, int* err) {
+  const uint32_t last = stream->page;
+  const uint64_t end = stream->page_first;  // of the page that there is not
+  const int failed = LoadPage(stream, last, end);
+  if (failed != 0) {
+    *err = failed == ESTALE || failed == kNoPage ? EIO : failed;
+    return nullptr;
+  }
+  pst_listing_page header;
+  memcpy(&header, stream->bytes, sizeof header);
+  stream->page_first = end - header.count;
+  stream->pages = last + 1;
+  stream->at = stream->page_bytes;
+  return nullptr;
 }
 
 struct dirent64* FillFolder(struct dirent64* entry, uint64_t ino, uint64_t position,
@@ -315,10 +346,11 @@ PST_COLD struct dirent64* NextPage(Stream* stream, int* err) {
     if (stream->page_bytes == 0) {
       failed = number == 0 ? LoadPage(stream, 0, 0) : StartOver(stream, number);
     } else {
-      if (stream->page + 1 >= stream->pages) return nullptr;
+      if (OnLastPage(stream)) return nullptr;
       failed = LoadPage(stream, stream->page + 1, number);
       if (failed == ESTALE || failed == EIO) failed = StartOver(stream, number);
     }
+    if (failed == kNoPage) return StayAtEnd(stream, err);
     if (failed == ESTALE) {
       stream->page_bytes = 0;
       continue;
@@ -335,7 +367,7 @@ PST_COLD struct dirent64* NextPage(Stream* stream, int* err) {
       return nullptr;
     }
     // An empty page: the next one, if there is one.
-    if (stream->page + 1 >= stream->pages) return nullptr;
+    if (OnLastPage(stream)) return nullptr;
   }
   *err = EIO;
   return nullptr;
@@ -462,7 +494,7 @@ PST_COLD struct dirent64* NextHeld(Stream* stream, int* err) {
     *err = failed;
     return nullptr;
   }
-  if (stream->page_bytes != 0 && stream->page + 1 >= stream->pages) return nullptr;
+  if (stream->page_bytes != 0 && OnLastPage(stream)) return nullptr;
   return NextPage(stream, err);
 }
 

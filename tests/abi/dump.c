@@ -131,11 +131,39 @@ static void dump_pst_listing_page(void) {
   FIELD(pst_listing_page, page);
   FIELD(pst_listing_page, pages);
   FIELD(pst_listing_page, count);
-  FIELD(pst_listing_page, reserved0);
+  FIELD(pst_listing_page, flags);
   FIELD(pst_listing_page, listing_id);
   FIELD(pst_listing_page, total_count);
-  FIELD(pst_listing_page, reserved);
+  FIELD(pst_listing_page, first);
+  FIELD(pst_listing_page, attrs_at);
+  FIELD(pst_listing_page, finder_at);
+  FIELD(pst_listing_page, finder_slots);
+  FIELD(pst_listing_page, path_at);
+  FIELD(pst_listing_page, path_len);
   END(pst_listing_page);
+}
+
+static void dump_pst_listing_attr(void) {
+  BEGIN(pst_listing_attr);
+  FIELD(pst_listing_attr, size);
+  FIELD(pst_listing_attr, version);
+  FIELD(pst_listing_attr, mtime_ns);
+  FIELD(pst_listing_attr, token);
+  END(pst_listing_attr);
+}
+
+static void dump_pst_listing_head(void) {
+  BEGIN(pst_listing_head);
+  FIELD(pst_listing_head, magic);
+  FIELD(pst_listing_head, pages);
+  FIELD(pst_listing_head, complete);
+  FIELD(pst_listing_head, flags);
+  FIELD(pst_listing_head, listing_id);
+  FIELD(pst_listing_head, total_count);
+  FIELD(pst_listing_head, path_len);
+  FIELD(pst_listing_head, reserved0);
+  FIELD(pst_listing_head, reserved);
+  END(pst_listing_head);
 }
 
 static void dump_pst_listing_entry(void) {
@@ -304,6 +332,8 @@ int main(void) {
   CONSTANT(PST_BUCKET_ENTRIES);
   CONSTANT(PST_NAME_MAGIC);
   CONSTANT(PST_LISTING_MAGIC);
+  CONSTANT(PST_LISTING_HEAD_MAGIC);
+  CONSTANT(PST_LISTING_WHOLE);
   CONSTANT(PST_LISTING_DIRECTORY);
   CONSTANT(PST_LISTING_FILE);
   CONSTANT(PST_KIND_ABSENT);
@@ -359,6 +389,8 @@ int main(void) {
   dump_pst_attr();
   dump_pst_name_record();
   dump_pst_listing_page();
+  dump_pst_listing_attr();
+  dump_pst_listing_head();
   dump_pst_listing_entry();
   dump_pst_request();
   dump_pst_counters();

@@ -1,5 +1,7 @@
 #include "tests/cache_core/engine_fixture.h"
 
+#include "shim/abi/listing.h"
+
 #include <cstring>
 #include <set>
 #include <utility>
@@ -184,15 +186,16 @@ Error MemoryOrigin::DoList(origin::ListOp* op) {
       info.size = at->second.bytes.size();
       info.version = at->second.version;
     }
-    children.emplace(info.name, info);
+    const bool slash_last = in_order_ && info.kind == origin::ObjectKind::kDirectory;
+    children.emplace(slash_last ? info.name + "/" : info.name, info);
   }
   if (children.empty() && op->marker.empty()) return Error{Code::kNotFound, false, 0, "test"};
   for (auto at = children.upper_bound(op->marker); at != children.end(); ++at) {
     if (op->entries.size() == page_entries_) {
-      op->next_marker = op->entries.back().name;
+      op->next_marker = std::prev(at)->first;
       break;
     }
-    if (at->first == skip_) {
+    if (at->second.name == skip_) {
       ++op->skipped;
       continue;
     }
@@ -331,6 +334,69 @@ std::optional<pst_attr> EngineTest::Record(const std::string& path) {
   std::memcpy(&record, bytes->data(), sizeof record);
   if (record.magic != PST_NAME_MAGIC || bytes->substr(sizeof record) != path) return std::nullopt;
   return record.attr;
+}
+
+std::optional<pst_attr> EngineTest::Published(const std::string& path) {
+  if (const auto record = Record(path)) return record;
+  const std::size_t slash = path.rfind('/');
+  const std::string directory = slash == std::string::npos ? "" : path.substr(0, slash);
+  const std::string name = slash == std::string::npos ? path : path.substr(slash + 1);
+  pst_listed_name wanted{};
+  wanted.ns = PST_NS_FILES;
+  wanted.dir = directory.data();
+  wanted.dir_len = static_cast<std::uint32_t>(directory.size());
+  wanted.name = name.data();
+  wanted.name_len = static_cast<std::uint32_t>(name.size());
+  wanted.dir_id = KeyOf(directory);
+  wanted.id = KeyOf(path);
+  pst_listed listed{};
+  pst_attr attr{};
+  const int found = pst_listing_lookup(&view_, &wanted, &listed);
+  if (found == PST_LISTED_UNKNOWN) return std::nullopt;
+  if (found == PST_LISTED_NO) {
+    attr.err = ENOENT;
+    return attr;
+  }
+  if (pst_listed_attr(&wanted, &listed, 0, &attr) != PST_LISTED_YES) return std::nullopt;
+  return attr;
+}
+
+std::vector<std::string> EngineTest::ListedNames(const std::string& path) {
+  std::vector<std::string> names;
+  std::uint64_t listing_id = 0;
+  for (std::uint32_t page = 0;; ++page) {
+    EngineOp list = Op(EngineOpKind::kList, path);
+    list.version = listing_id;
+    list.offset = page;
+    Run({&list});
+    EXPECT_EQ(list.err, 0) << path;
+    if (list.err != 0) return names;
+    if (listing_id != 0 && list.result_version != listing_id) {  // it became another one: from the start
+      names.clear();
+      listing_id = 0;
+      page = UINT32_MAX;
+      continue;
+    }
+    if (list.result_length != 0 && page >= list.result_length) return names;
+    const auto bytes = Bytes(path, 0, PST_RANGE_LISTING + page);
+    if (!bytes) {
+      ADD_FAILURE() << "page " << page << " is missing";
+      return names;
+    }
+    pst_listing_page head;
+    std::memcpy(&head, bytes->data(), sizeof head);
+    EXPECT_EQ(head.listing_id, list.result_version);
+    EXPECT_EQ(head.first, names.size());
+    listing_id = head.listing_id;
+    std::size_t at = sizeof head;
+    for (std::uint32_t i = 0; i < head.count; ++i) {
+      pst_listing_entry entry;
+      std::memcpy(&entry, bytes->data() + at, sizeof entry);
+      names.emplace_back(bytes->data() + at + offsetof(pst_listing_entry, name));
+      at += entry.record_bytes;
+    }
+    EXPECT_EQ(at, head.bytes);
+  }
 }
 
 bool EngineTest::Cached(const std::string& path, std::uint32_t range) {

@@ -47,6 +47,10 @@ class MemoryOrigin final : public origin::Origin {
   // Flat listings of everything below a directory are answered too.
   void SetRecursive(bool recursive) { recursive_ = recursive; }
   bool ListsRecursively() const override { return recursive_; }
+  // Directories are listed with a slash behind their names, as Blob does it; else by names alone, though
+  // it says the same of itself.
+  void SetInOrder(bool in_order) { in_order_ = in_order; }
+  bool ListsInOrder() const override { return true; }
 
   std::size_t flat_lists_seen() const;
   std::size_t stats_seen() const;
@@ -78,6 +82,7 @@ class MemoryOrigin final : public origin::Origin {
   std::size_t page_entries_ = 1000;
   std::string skip_;
   bool recursive_ = false;
+  bool in_order_ = true;
   std::size_t flat_lists_ = 0;
   std::size_t stats_ = 0;
   std::size_t lists_ = 0;
@@ -109,6 +114,10 @@ class EngineTest : public testing::Test {
   // Through the index, as a client: nullopt is a miss.
   std::optional<std::string> Bytes(const std::string& path, std::uint64_t version, std::uint32_t range);
   std::optional<pst_attr> Record(const std::string& path);
+  // As a client finds it: by its record, else in its directory's listing.
+  std::optional<pst_attr> Published(const std::string& path);
+  // The names of a directory as a client reads them: page by page, asking for those that are missing.
+  std::vector<std::string> ListedNames(const std::string& path);
   bool Cached(const std::string& path, std::uint32_t range);
 
   MemoryOrigin origin_;

@@ -18,38 +18,41 @@ class WalkTest : public EngineTest {
     Build(&origin_, 256);
   }
 
-  // As a client reads a directory: its published pages, else a question.
+  // As a client reads a directory: page by page, asking for those that are missing.
   std::map<std::string, std::uint32_t> Children(const std::string& path) {
-    EngineOp list = Op(EngineOpKind::kList, path);
-    for (int tries = 0; tries < 2; ++tries) {
-      std::map<std::string, std::uint32_t> children;
-      std::uint32_t pages = 1;
-      bool whole = true;
-      for (std::uint32_t page = 0; page < pages; ++page) {
-        const auto bytes = Bytes(path, 0, PST_RANGE_LISTING + page);
-        if (!bytes) {
-          whole = false;
-          break;
+    std::map<std::string, std::uint32_t> children;
+    std::uint64_t listing_id = 0;
+    for (std::uint32_t page = 0, pages = UINT32_MAX; page < pages;) {
+      const auto bytes = Bytes(path, 0, PST_RANGE_LISTING + page);
+      pst_listing_page head{};
+      if (bytes) std::memcpy(&head, bytes->data(), sizeof head);
+      if (!bytes || (listing_id != 0 && head.listing_id != listing_id)) {
+        EngineOp list = Op(EngineOpKind::kList, path);
+        list.offset = page;
+        list.version = listing_id;
+        Run({&list});
+        EXPECT_EQ(list.err, 0) << path;
+        if (list.err != 0 || ++asked_ > 100'000) return children;
+        if (listing_id != 0 && list.result_version != listing_id) {
+          children.clear();
+          listing_id = page = 0;
         }
-        pst_listing_page head;
-        std::memcpy(&head, bytes->data(), sizeof head);
-        pages = head.pages;
-        std::size_t at = sizeof head;
-        for (std::uint32_t i = 0; i < head.count; ++i) {
-          pst_listing_entry entry;
-          std::memcpy(&entry, bytes->data() + at, sizeof entry);
-          children[bytes->data() + at + offsetof(pst_listing_entry, name)] =
-              entry.type == PST_LISTING_DIRECTORY ? PST_KIND_DIRECTORY : PST_KIND_FILE;
-          at += entry.record_bytes;
-        }
+        if (list.result_length != 0) pages = static_cast<std::uint32_t>(list.result_length);
+        continue;
       }
-      if (whole) return children;
-      Run({&list});
-      EXPECT_EQ(list.err, 0) << path;
-      ++asked_;
+      listing_id = head.listing_id;
+      if (head.pages != 0) pages = head.pages;
+      std::size_t at = sizeof head;
+      for (std::uint32_t i = 0; i < head.count; ++i) {
+        pst_listing_entry entry;
+        std::memcpy(&entry, bytes->data() + at, sizeof entry);
+        children[bytes->data() + at + offsetof(pst_listing_entry, name)] =
+            entry.type == PST_LISTING_DIRECTORY ? PST_KIND_DIRECTORY : PST_KIND_FILE;
+        at += entry.record_bytes;
+      }
+      ++page;
     }
-    ADD_FAILURE() << path;
-    return {};
+    return children;
   }
 
   // Depth first, as find does; every file's size is asked for.
@@ -59,7 +62,7 @@ class WalkTest : public EngineTest {
       if (kind == PST_KIND_DIRECTORY) {
         Walk(child, files);
       } else {
-        const auto record = Record(child);
+        const auto record = Published(child);
         (*files)[child] = record ? record->size : AttrOf(child).size;
       }
     }

@@ -39,6 +39,7 @@ class AzOrigin final : public Origin {
   void Read(ReadOp* op) override;
   void List(ListOp* op) override;
   bool ListsRecursively() const override { return true; }
+  bool ListsInOrder() const override { return true; }
   void Put(PutOp* op) override;
   void Cancel(Op* op) override;
   OriginStats Stats() const override;

@@ -122,6 +122,9 @@ class Origin {
   virtual void Read(ReadOp* op) = 0;
   virtual void List(ListOp* op) = 0;
   virtual bool ListsRecursively() const { return false; }
+  // True if the pages of a directory's listing follow each other by bytes, a directory as if it had a
+  // slash at its end. (Who relies on it must do without where one does not.)
+  virtual bool ListsInOrder() const { return false; }
   // kReadOnly where an origin cannot be written.
   virtual void Put(PutOp* op);
   virtual void Cancel(Op* op) = 0;

@@ -23,6 +23,7 @@ class SnapshotOrigin final : public origin::Origin {
   void Cancel(origin::Op* op) override { real_->Cancel(op); }
   origin::OriginStats Stats() const override { return real_->Stats(); }
   std::uint32_t Concurrency() const override { return real_->Concurrency(); }
+  bool ListsInOrder() const override { return true; }
   void StartProbe(origin::ProbeOp* op) override { real_->StartProbe(op); }
   origin::RequestCounts Requests() const override { return real_->Requests(); }
   std::string Risk() const override { return real_->Risk(); }

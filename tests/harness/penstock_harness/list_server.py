@@ -5,7 +5,8 @@ this one is for scale.
 
     python3 list_server.py --tops 20 --folders 1000 --files 50 [--port 0] [--delay-ms 5]
 
-prints its port, and its counters as JSON for each line that it reads. The tree: tTTT/dDDDDD/fFFFFFF.bin."""
+prints its port, and its counters as JSON for each line that it reads. The tree: tTTT/dDDDDD/fFFFFFF.bin;
+with --tops 0 all files lie in one folder."""
 
 import argparse
 import bisect
@@ -30,12 +31,15 @@ class Tree:
 
     def __init__(self, tops, folders, files):
         self.tops, self.folders, self.files = tops, folders, files
-        self.count = tops * folders * files
+        self.deep = tops > 0
+        self.count = tops * folders * files if self.deep else files
 
     def __len__(self):
         return self.count
 
     def __getitem__(self, i):
+        if not self.deep:
+            return f"f{i:08}.bin"
         top, rest = divmod(i, self.folders * self.files)
         folder, file = divmod(rest, self.files)
         return f"t{top:03}/d{folder:05}/f{file:06}.bin"
