@@ -8,6 +8,7 @@ import shutil
 import statistics
 import subprocess
 import tempfile
+import time
 from concurrent.futures import ThreadPoolExecutor
 from email.utils import formatdate
 
@@ -184,10 +185,12 @@ def random_reads(place):
 
 
 def open4k(place):
-    trips, times, requests, moved = [], [], [], []
+    trips, busy_trips, times, requests, moved = [], [], [], [], []
     line = place.request_line(place.big, 0, BLOCK - 1)
     for _ in range(place.options.rounds):
-        trips.append(place.bare([line], 1, 50)["p50_ms"])
+        busy_trips.append(place.bare([line], 1, 50)["p50_ms"])
+        time.sleep(0.5)  # as ours finds the server: with nothing to do for a while, asked once
+        trips.append(place.bare([line], 1)["p50_ms"])
         result = place.ours("open4k", [place.big], counters=True)
         times.append(result["seconds"] * 1e3)
         requests.append(result["requests"])
@@ -196,6 +199,7 @@ def open4k(place):
     good = ratio <= 2 and max(requests) <= 2 and max(moved) <= 1 << 20
     return [{"case": "open", "ours": round(median(times), 2), "ceiling": round(median(trips), 2),
              "unit": "ms (a bare GET of 4 KiB)", "ratio": round(ratio, 2),
+             "one_of_50_in_a_row": round(median(busy_trips), 2),
              "requests": max(requests), "moved": max(moved),
              "bar": "<= 2 trips, 2 requests, 1 MiB", "pass": good}]
 

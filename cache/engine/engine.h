@@ -71,6 +71,7 @@ struct EngineOp {
   std::uint64_t length = 0;
   std::uint64_t cursor = 0;                // who reads: (session id << 16) ^ slot; for read-ahead
   bool hint = false;                       // nobody waits: may be dropped
+  bool opens = false;                      // kLookup: a file of that name will be read from its beginning
   std::int64_t deadline_ns = 0;            // absolute CLOCK_MONOTONIC
   std::span<std::byte> buffer;             // kRead, kListingRead, kName (path): filled, caller's memory
 

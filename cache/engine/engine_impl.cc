@@ -47,7 +47,8 @@ EngineImpl::EngineImpl(Loop* loop, Arena* arena, ObjectStore* objects, std::vect
       names_(&mounts_, arena, &tier_, calls_.get(), options_),
       fetcher_(loop, &mounts_, &tier_, calls_.get(), options_,
                [this](std::uint32_t mount, const std::string& path) { names_.Forget(mount, path); }),
-      siblings_(&names_, &fetcher_, options_) {}
+      siblings_(&names_, &fetcher_, options_),
+      first_look_(&mounts_, &names_, &fetcher_, calls_.get()) {}
 
 EngineImpl::~EngineImpl() {
   ending_ = true;
@@ -124,6 +125,7 @@ void EngineImpl::End(WaitId id, int err) {
   if (!ending_) {
     // What nobody else waits for is taken back: no work outlives those who asked for it.
     names_.Leave(id);
+    first_look_.Leave(id);
     if (waiting.demands) fetcher_.Leave(waiting.file, waiting.first, waiting.last, id, err != 0);
   }
   Done(waiting.op, err);
@@ -145,6 +147,13 @@ void EngineImpl::Cancel(EngineOp* op) {
 
 void EngineImpl::Lookup(EngineOp* op) {
   const WaitId id = Wait(op);
+  if (op->opens && first_look_.Begin(op->mount, op->path, id, [this, id] { Resolve(id); })) return;
+  Resolve(id);
+}
+
+void EngineImpl::Resolve(WaitId id) {
+  const EngineOp* op = Find(id);
+  if (op == nullptr) return;
   names_.Resolve(op->mount, op->path, id, [this, id](int err, const NameEntry* entry) {
     EngineOp* waiting = Find(id);
     if (waiting == nullptr) return;
@@ -438,7 +447,9 @@ void EngineImpl::ReadSource(SourceRead* read, const FileInfo& info) {
 // ---- The rest ----
 
 void EngineImpl::Forget(std::uint32_t mount, std::string_view path) {
-  if (mount < mounts_.size()) names_.ForgetBelow(mount, path);
+  if (mount >= mounts_.size()) return;
+  first_look_.Forget(mount, path);
+  names_.ForgetBelow(mount, path);
 }
 
 EngineStats EngineImpl::Stats() const {

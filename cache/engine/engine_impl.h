@@ -11,6 +11,7 @@
 #include "cache/base/loop.h"
 #include "cache/engine/engine.h"
 #include "cache/engine/fetcher.h"
+#include "cache/engine/first_look.h"
 #include "cache/engine/name_service.h"
 #include "cache/engine/origin_calls.h"
 #include "cache/engine/read_ahead.h"
@@ -58,6 +59,7 @@ class EngineImpl final : public Engine, private ObjectSource {
   void FetchFile(WaitId id, const FileInfo& info);
   void HintFile(EngineOp* op, const FileInfo& info);
   void AskAhead(const EngineOp& op, const FileInfo& info, std::uint32_t first, std::uint32_t last);
+  void Resolve(WaitId id);
   void List(EngineOp* op);
   void Read(EngineOp* op);
   void ReadStep(WaitId id, const FileInfo& info);
@@ -90,6 +92,7 @@ class EngineImpl final : public Engine, private ObjectSource {
   Fetcher fetcher_;
   ReadAhead read_ahead_;
   Siblings siblings_;
+  FirstLook first_look_;
   std::uint64_t readahead_ranges_ = 0;
   bool ending_ = false;
 };

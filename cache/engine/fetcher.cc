@@ -2,9 +2,11 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstring>
 #include <utility>
 
 #include "cache/base/loop.h"
+#include "transport/base/crc32c.h"
 
 namespace penstock::cache {
 namespace {
@@ -202,6 +204,24 @@ void Fetcher::ForgetIfIdle(const std::shared_ptr<File>& file) {
   if (!file->ranges.empty() || !file->waiters.empty()) return;
   if (const auto found = files_.find(file->info.key); found != files_.end() && found->second == file) {
     files_.erase(found);
+  }
+}
+
+void Fetcher::Offer(const FileInfo& info, std::span<const std::byte> head) {
+  const auto found = files_.find(info.key);
+  for (std::uint32_t range = 0; range < info.Ranges() && !head.empty(); ++range) {
+    const std::uint32_t bytes = info.RangeBytes(range);
+    if (bytes > head.size()) return;
+    const bool coming = found != files_.end() && found->second->ranges.contains(range);
+    if (!coming && !Present(info.key, range)) {
+      const pst_key key = info.key.RangeKey(range);
+      const auto space = tier_->Reserve(ClassOf(info.key.mount), key, bytes);
+      if (!space) return;
+      std::memcpy(tier_->Bytes(*space), head.data(), bytes);
+      tier_->Publish(*space, key, Crc32c(head.first(bytes)), 0, 0);
+      ++stats_.ranges;
+    }
+    head = head.subspan(bytes);
   }
 }
 

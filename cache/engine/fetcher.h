@@ -17,6 +17,7 @@
 #include <list>
 #include <map>
 #include <memory>
+#include <span>
 #include <string>
 #include <unordered_map>
 #include <unordered_set>
@@ -68,6 +69,9 @@ class Fetcher {
   void WaitFor(const FileInfo& file, std::uint32_t range, Asker asker, Done done);
   // The asker is over with ranges [first, last], which it demanded: with an answer, or because it gave up.
   void Leave(const FileKey& file, std::uint32_t first, std::uint32_t last, Asker asker, bool gave_up);
+  // The file's first bytes, which came along with its attributes: whole ranges of them are published, unless
+  // they are there already or on their way.
+  void Offer(const FileInfo& file, std::span<const std::byte> head);
   // Puts the read-ahead flag on a range, now or when it is published.
   void Mark(const FileKey& file, std::uint32_t range);
   void Unmark(const FileKey& file, std::uint32_t range);

@@ -135,6 +135,23 @@ std::int64_t NameService::NumberOf(std::uint32_t mount, const std::string& direc
   return answer == Listings::Answer::kThere ? static_cast<std::int64_t>(listed.number) : -1;
 }
 
+bool NameService::IsUnheardOf(std::uint32_t mount, const std::string& path) {
+  if (path.empty() || mounts_[mount].metadata_ttl_ns <= 0) return false;
+  const CatalogKey key{mount, KeyOf(path)};
+  const std::string parent(DirectoryOf(path));
+  const CatalogKey directory{mount, KeyOf(parent)};
+  return catalog_.Find(mount, key.id, path) == nullptr && !listings_.Known(mount, parent) &&
+         !lists_.contains(directory) && !stats_.contains(key) && !by_name_.contains(directory) &&
+         KnownByAncestors(mount, path) == nullptr;
+}
+
+const NameEntry* NameService::Learn(std::uint32_t mount, const std::string& path,
+                                    const origin::ObjectInfo& info, std::int64_t expires_ns) {
+  if (catalog_.Find(mount, KeyOf(path), path) != nullptr) return nullptr;
+  if (listings_.Known(mount, DirectoryOf(path))) return nullptr;
+  return PutInfo(mount, path, info, expires_ns);
+}
+
 pst_attr NameService::AttrOf(const Mount& mount, std::uint32_t mount_index, const NameEntry& entry) {
   pst_attr attr{};
   attr.kind = entry.kind;

@@ -67,6 +67,13 @@ class NameService : private WalkedNames {
   // The number of a name in its directory's listing, -1 if it is not there.
   std::int64_t NumberOf(std::uint32_t mount, const std::string& directory, const std::string& name);
 
+  // True if neither the name nor its directory has ever been asked for, or all that has been forgotten.
+  bool IsUnheardOf(std::uint32_t mount, const std::string& path);
+  // What a read has told about a name, true until `expires_ns`; null if something is known of it by now.
+  const NameEntry* Learn(std::uint32_t mount, const std::string& path, const origin::ObjectInfo& info,
+                         std::int64_t expires_ns);
+  std::int64_t TtlFromNow(std::uint32_t mount) const;
+
   // Puts the name's record (back) into the index, unless readers find the same in a listing.
   void Publish(std::uint32_t mount, const NameEntry& entry);
   void Forget(std::uint32_t mount, const std::string& path);       // one name: its version changed
@@ -172,7 +179,6 @@ class NameService : private WalkedNames {
   Listings::Answer InListing(std::uint32_t mount, const std::string& path, pst_key128 id,
                              NameEntry* entry);
   bool ReadersFind(std::uint32_t mount, const NameEntry& entry, pst_key128 id) const;
-  std::int64_t TtlFromNow(std::uint32_t mount) const;
   std::int64_t Deadline(std::uint32_t mount) const;
 
   const std::vector<Mount>& mounts_;

@@ -48,7 +48,9 @@ int CheckRelativePath(std::string_view path) {
 RequestCheck CheckRequest(const pst_request& copy, const void* buffer, std::uint32_t mount_count,
                           std::int64_t now_ns, SessionRequest* out) {
   if (copy.op < PST_OP_LOOKUP || copy.op > PST_OP_LISTING_READ) return Rubbish("unknown operation");
-  if ((copy.flags & ~PST_REQUEST_NOWAIT) != 0) return Rubbish("unknown flags");
+  if ((copy.flags & ~(PST_REQUEST_NOWAIT | PST_REQUEST_OPENS)) != 0) return Rubbish("unknown flags");
+  if ((copy.flags & PST_REQUEST_OPENS) != 0 && copy.op != PST_OP_LOOKUP)
+    return Rubbish("opens what it does not look up");
   if ((copy.flags & PST_REQUEST_NOWAIT) != 0 && copy.op != PST_OP_FETCH)
     return Rubbish("a hint that is no fetch");
   const bool about_file = copy.op != PST_OP_LEASE;

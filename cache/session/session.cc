@@ -286,6 +286,7 @@ void Session::Dispatch(std::uint32_t index, SessionRequest request) {
   op.length = asked.length;
   op.cursor = (peer_.id << 16) ^ asked.slot;
   op.hint = pending->hint;
+  op.opens = (asked.flags & PST_REQUEST_OPENS) != 0;
   op.deadline_ns = asked.deadline_ns;
   if (AnswersWithBytes(asked.op)) {
     op.buffer = pending->bytes;

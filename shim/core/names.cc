@@ -113,12 +113,14 @@ __attribute__((noinline)) bool FindInListing(const Name& name, uint64_t epoch, c
   return true;
 }
 
-PST_COLD int AskName(const Route& route, uint32_t len, const pst_key128& id, pst_attr* attr) {
+PST_COLD int AskName(const Route& route, uint32_t len, const pst_key128& id, int open_flags, pst_attr* attr) {
   Ask ask;
   Answer answer;
   ask.op = PST_OP_LOOKUP;
   ask.ns = route.view->mounts[route.mount].ns;
   ask.id = id;
+  const bool reads = (open_flags & (O_ACCMODE | O_PATH | O_DIRECTORY)) == O_RDONLY;
+  if (reads && route.view->index.header->minor >= 1) ask.flags = PST_REQUEST_OPENS;
   ask.path = route.rel;
   ask.path_len = len;
   int err = PstAsk(ask, &answer);
@@ -127,8 +129,10 @@ PST_COLD int AskName(const Route& route, uint32_t len, const pst_key128& id, pst
   return 0;
 }
 
+constexpr int kNotOpened = O_PATH;
+
 // Attributes of the first `len` bytes of the route, absent ones as a record.
-int Find(const Route& route, uint32_t len, pst_attr* attr) {
+PST_INLINE int Find(const Route& route, uint32_t len, int open_flags, pst_attr* attr) {
   if (PST_LIKELY(route.known && len == route.rel_len)) {
     *attr = route.attr;
     PstCount(&pst_counters::hits_name);
@@ -151,7 +155,7 @@ int Find(const Route& route, uint32_t len, pst_attr* attr) {
     PstCount(&pst_counters::hits_name);
     return 0;
   }
-  return AskName(route, len, id, attr);
+  return AskName(route, len, id, open_flags, attr);
 }
 
 // ENOENT, or ENOTDIR if a file stands in the way.
@@ -163,7 +167,7 @@ PST_COLD int AbsentErrno(const Route& route, const pst_attr& absent) {
       --len;
     } while (len > 0 && route.rel[len] != '/');
     pst_attr above;
-    if (Find(route, len, &above) != 0 || above.kind == PST_KIND_DIRECTORY) return ENOENT;
+    if (Find(route, len, kNotOpened, &above) != 0 || above.kind == PST_KIND_DIRECTORY) return ENOENT;
     if (above.kind == PST_KIND_FILE) return ENOTDIR;
   }
   return ENOENT;
@@ -212,8 +216,10 @@ uint32_t ShownMode(uint32_t kind, uint32_t mode) {
 
 }  // namespace
 
-int PstLookup(const Route& route, pst_attr* attr) {
-  int err = Find(route, route.rel_len, attr);
+int PstLookup(const Route& route, pst_attr* attr) { return PstLookupToOpen(route, kNotOpened, attr); }
+
+int PstLookupToOpen(const Route& route, int open_flags, pst_attr* attr) {
+  int err = Find(route, route.rel_len, open_flags, attr);
   if (PST_UNLIKELY(err != 0)) return err;
   if (PST_LIKELY(attr->kind == PST_KIND_FILE)) return PST_UNLIKELY(route.must_be_dir) ? ENOTDIR : 0;
   if (attr->kind == PST_KIND_DIRECTORY) return 0;

@@ -16,6 +16,8 @@ namespace penstock {
 // for an absent name, ENOTDIR if a file stands where the path needs a directory (and for must_be_dir),
 // EIO without a sidecar. A hit makes no system call.
 int PstLookup(const Route& route, pst_attr* attr);
+// The same for one that is opened with these flags: a file's first bytes may come along.
+int PstLookupToOpen(const Route& route, int open_flags, pst_attr* attr);
 
 // stat() of a path that this process knows by its very text (shim/core/name_table.h), before any routing. False:
 // not known, absent, or not good any more; nothing was stored.

@@ -143,7 +143,7 @@ int PstOpenReal(const Route& route, int flags) {
 
 int PstOpenRoute(const Route& route, int flags, mode_t) {
   pst_attr attr;
-  int err = PstLookup(route, &attr);
+  int err = PstLookupToOpen(route, flags, &attr);
   if (PST_UNLIKELY(err != 0)) return -AbsentOrRefused(route, err, flags);
   if (PST_UNLIKELY(attr.kind == PST_KIND_DIRECTORY)) return OpenDirectory(route, attr, flags);
   if (PST_UNLIKELY((flags & kUnusual) != 0)) {

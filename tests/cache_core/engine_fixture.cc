@@ -156,6 +156,12 @@ Error MemoryOrigin::DoRead(origin::ReadOp* op) {
     return Error{Code::kVersionChanged, false, 0, "test"};
   }
   std::uint64_t at = op->offset;
+  if (op->head) {
+    const std::string& bytes = found->second.bytes;
+    if (bytes.empty() || op->buffers.size() != 1) return Error{Code::kTruncated, false, 0, "test"};
+    std::memcpy(op->buffers[0].data(), bytes.data(), std::min(bytes.size(), op->buffers[0].size()));
+    op->buffers.clear();
+  }
   for (auto& buffer : op->buffers) {
     if (at + buffer.size() > found->second.bytes.size()) return Error{Code::kTruncated, true, 0, "test"};
     std::memcpy(buffer.data(), found->second.bytes.data() + at, buffer.size());

@@ -52,6 +52,10 @@ class MemoryOrigin final : public origin::Origin {
   void SetInOrder(bool in_order) { in_order_ = in_order; }
   bool ListsInOrder() const override { return true; }
 
+  // A read may ask for more than there is.
+  void SetReadsHeads(bool heads) { reads_heads_ = heads; }
+  bool ReadsHeads() const override { return reads_heads_; }
+
   std::size_t flat_lists_seen() const;
   std::size_t stats_seen() const;
   std::size_t lists_seen() const;
@@ -83,6 +87,7 @@ class MemoryOrigin final : public origin::Origin {
   std::string skip_;
   bool recursive_ = false;
   bool in_order_ = true;
+  bool reads_heads_ = false;
   std::size_t flat_lists_ = 0;
   std::size_t stats_ = 0;
   std::size_t lists_ = 0;

@@ -74,9 +74,15 @@ TEST(Request, Rubbish) {
   EXPECT_EQ(rubbish([](pst_request& r) { r.op = UINT32_MAX; }), RequestVerdict::kRubbish);
   EXPECT_EQ(rubbish([](pst_request& r) { r.ns = PST_NS_FILES | 2; }), RequestVerdict::kRubbish);
   EXPECT_EQ(rubbish([](pst_request& r) { r.ns = PST_NS_KV; }), RequestVerdict::kRubbish);
-  EXPECT_EQ(rubbish([](pst_request& r) { r.flags = 2; }), RequestVerdict::kRubbish);
+  EXPECT_EQ(rubbish([](pst_request& r) { r.flags = 4; }), RequestVerdict::kRubbish);
   EXPECT_EQ(rubbish([](pst_request& r) { r.flags = PST_REQUEST_NOWAIT; }),
             RequestVerdict::kRubbish);
+  EXPECT_EQ(rubbish([](pst_request& r) {
+              r.op = PST_OP_FETCH;
+              r.flags = PST_REQUEST_OPENS;
+            }),
+            RequestVerdict::kRubbish);
+  EXPECT_EQ(rubbish([](pst_request& r) { r.flags = PST_REQUEST_OPENS; }), RequestVerdict::kGood);
   EXPECT_EQ(rubbish([](pst_request& r) { r.path_len = PST_PATH_MAX; }), RequestVerdict::kRubbish);
   EXPECT_EQ(rubbish([](pst_request& r) { r.path_len = UINT32_MAX; }), RequestVerdict::kRubbish);
   EXPECT_EQ(rubbish([](pst_request& r) { r.slot = PST_OPEN_FILE_SLOTS; }),

@@ -38,6 +38,7 @@ class AzOrigin final : public Origin {
   void Stat(StatOp* op) override;
   void Read(ReadOp* op) override;
   void List(ListOp* op) override;
+  bool ReadsHeads() const override { return true; }
   bool ListsRecursively() const override { return true; }
   bool ListsInOrder() const override { return true; }
   void Put(PutOp* op) override;

@@ -75,19 +75,20 @@ AzReadTask::AzReadTask(AzOrigin* origin, ReadOp* op, std::string name)
     : AzTask(origin, op), read_(op), name_(std::move(name)) {
   wanted_.offset = op->offset;
   wanted_.version = op->version;
-  for (const auto& buffer : op->buffers) wanted_.size += buffer.size();
-  expected_bytes = wanted_.size;
+  for (const auto& buffer : op->buffers) asked_ += buffer.size();
+  wanted_.size = asked_;
+  expected_bytes = asked_;
   prefetch = op->prefetch;
 }
 
 AzRequest AzReadTask::Request() const {
   AzRequest request;
-  request.method = wanted_.size == 0 ? HttpMethod::kHead : HttpMethod::kGet;
+  request.method = asked_ == 0 ? HttpMethod::kHead : HttpMethod::kGet;
   request.name = name_;
   request.if_match = wanted_.version;
-  if (wanted_.size == 0) return request;
-  request.range = MakeRange(wanted_.offset, wanted_.size);
-  if (wanted_.size <= kMaxCheckedRange) {
+  if (asked_ == 0) return request;
+  request.range = MakeRange(wanted_.offset, asked_);
+  if (asked_ <= kMaxCheckedRange) {
     const Verify verify = origin()->verify();
     if (verify == Verify::kMd5) {
       request.ms_headers.emplace_back("x-ms-range-get-content-md5", "true");
@@ -100,15 +101,23 @@ AzRequest AzReadTask::Request() const {
 }
 
 void AzReadTask::BeforeSend() {
+  wanted_.size = asked_;
   // Only where somebody waits: a guess that comes late costs nothing.
-  const bool hedged = wanted_.size > 0 && !read_->prefetch;
+  const bool hedged = asked_ > 0 && !read_->prefetch && !read_->head;
   alarm_after_ns = hedged ? origin()->HedgeDelayNs(wanted_.size) : 0;
 }
 
 bool AzReadTask::OnHeaders() {
   if (IsError(*this)) return true;  // an error's body is let pass
+  if (read_->head) FitToBlob();
   check_.Begin(response, origin()->verify());
   return wanted_.IsRightVersion(*this) && wanted_.IsRightRange(*this);
+}
+
+void AzReadTask::FitToBlob() {
+  const auto& range = response.content_range;
+  const auto total = status == 206 && range ? range->total : response.content_length;
+  if (total && *total > 0) wanted_.size = std::min(asked_, *total);
 }
 
 bool AzReadTask::OnBody(std::span<const char> bytes) {

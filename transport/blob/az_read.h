@@ -23,7 +23,7 @@ namespace penstock::origin {
 // What an answer to a GET of a range has to be.
 struct WantedRange {
   std::uint64_t offset = 0;
-  std::uint64_t size = 0;
+  std::uint64_t size = 0;      // of a head: no more than the blob has, once an answer tells
   std::string version;  // "" accepts any
 
   bool IsRightVersion(const HttpExchange& answer) const;
@@ -52,11 +52,13 @@ class AzReadTask final : public AzTask {
   void OnEnd() override;
 
   void OnHedgeWon();
+  void FitToBlob();
   void TakeBytes(std::span<const char> bytes);
   void FillInfo(const HttpExchange& answer);
 
   ReadOp* read_;
   const std::string name_;    // in the container
+  std::uint64_t asked_ = 0;   // bytes in the buffers
   WantedRange wanted_;
   BodyCheck check_;
   std::uint64_t filled_ = 0;  // bytes delivered by this try

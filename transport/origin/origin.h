@@ -72,6 +72,9 @@ struct ReadOp : Op {
   std::uint64_t offset = 0;
   std::vector<std::span<std::byte>> buffers;
   bool prefetch = false;  // nobody waits for it yet: others may go first where there is a limit
+  // The object may be shorter: min(size of the buffers, info.size) bytes are delivered then. With offset 0,
+  // and only where Origin::ReadsHeads() says so. An empty object is an error.
+  bool head = false;
   ObjectInfo info;        // result: size (whole object), version, mtime
 };
 
@@ -125,6 +128,8 @@ class Origin {
   // True if the pages of a directory's listing follow each other by bytes, a directory as if it had a
   // slash at its end. (Who relies on it must do without where one does not.)
   virtual bool ListsInOrder() const { return false; }
+  // Whether ReadOp::head is understood, and attributes and bytes by one request are worth it.
+  virtual bool ReadsHeads() const { return false; }
   // kReadOnly where an origin cannot be written.
   virtual void Put(PutOp* op);
   virtual void Cancel(Op* op) = 0;

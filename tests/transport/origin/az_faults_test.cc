@@ -97,6 +97,53 @@ TEST_F(FaultTest, TheRightAnswerIsTaken) {
   EXPECT_NE(head.find("Authorization: SharedKey pstaccount:"), std::string::npos) << head;
 }
 
+// The first 2,000 bytes at most, and what the blob has to say of itself.
+ReadOutcome HeadNow(Origin& origin) {
+  std::string bytes(2'000, '\xEE');
+  ReadOp op;
+  op.name = "f";
+  op.head = true;
+  op.deadline_ns = InMs(10'000);
+  op.buffers.push_back(std::as_writable_bytes(std::span(bytes)));
+  RunOp(&op, [&](ReadOp* started) { origin.Read(started); });
+  return {op.error, op.info, bytes};
+}
+
+TEST_F(FaultTest, AHeadTakesWhatTheBlobHas) {
+  const std::string long_body = PatternBytes(2'000);
+  const auto head = [](const std::string& range, const std::string& body, int status = 206) {
+    const std::string line = "Content-Range: bytes " + range;
+    ScriptedServer server(Always({HttpAnswer(status, {"ETag: \"v1\"", line}, body), Then::kKeep}));
+    const auto origin = Make(server.endpoint());
+    return HeadNow(*origin);
+  };
+  ReadOutcome read = head("0-999/1000", kBody);
+  ASSERT_EQ(read.error.code, Code::kOk) << read.error.context;
+  EXPECT_EQ(read.info.size, 1'000u);
+  EXPECT_EQ(read.info.version, "v1");
+  EXPECT_TRUE(read.bytes.substr(0, 1'000) == kBody);
+  EXPECT_EQ(head("0-1999/2000", long_body).error.code, Code::kOk);
+  read = head("0-1999/99999", long_body);
+  ASSERT_EQ(read.error.code, Code::kOk);
+  EXPECT_EQ(read.info.size, 99'999u);
+  EXPECT_TRUE(read.bytes == long_body);
+  // Less than the blob has; another place; more than was asked for.
+  EXPECT_EQ(head("0-999/99999", kBody).error.code, Code::kTruncated);
+  EXPECT_EQ(head("0-999/1500", kBody).error.code, Code::kTruncated);
+  EXPECT_EQ(head("1000-1999/2000", kBody).error.code, Code::kTruncated);
+  EXPECT_NE(head("0-2999/3000", PatternBytes(3'000)).error.code, Code::kOk);
+  EXPECT_NE(head("*/0", "", 416).error.code, Code::kOk);
+}
+
+TEST_F(FaultTest, AHeadOfAServerThatIgnoresRanges) {
+  ScriptedServer server(Always({HttpAnswer(200, {"ETag: \"v1\""}, kBody), Then::kKeep}));
+  const auto origin = Make(server.endpoint());
+  const ReadOutcome read = HeadNow(*origin);
+  ASSERT_EQ(read.error.code, Code::kOk) << read.error.context;
+  EXPECT_EQ(read.info.size, 1'000u);
+  EXPECT_TRUE(read.bytes.substr(0, 1'000) == kBody);
+}
+
 TEST_F(FaultTest, BodiesTooShort) {
   const std::string half = kBody.substr(0, 500);
   const std::string promised =
