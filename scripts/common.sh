@@ -53,6 +53,9 @@ need_azurite() {
   fi
 }
 
+# Some tests run programs in Go; any version does.
+need_go() { command -v go >/dev/null || need_packages -- golang-go; }
+
 # build_preset PRESET [TARGET...]: configures (again, when asked twice: cheap) and builds.
 build_preset() {
   local preset=$1 targets=()

@@ -76,18 +76,4 @@ int PstReceiveListener(int channel) {
   return listener;
 }
 
-int PstSayReady(int channel) {
-  char byte = 1;
-  long n = Raw(SYS_sendto, channel, &byte, 1, MSG_NOSIGNAL, nullptr, 0);
-  return n < 0 ? static_cast<int>(n) : 0;
-}
-
-int PstAwaitReady(int channel) {
-  int err = Await(channel);
-  if (err != 0) return err;
-  char byte;
-  long n = Raw(SYS_read, channel, &byte, 1);
-  return n == 1 ? 0 : -EPIPE;
-}
-
 }  // namespace penstock

@@ -40,15 +40,18 @@ int CannotRun(const char* program) {
 int Start(char** words) {
   PstSuperviseSelf(false);
   char* const* argv = words + 2;
+  long err;
+  // Raw, and so not reported: it need not wait for the guard to be up.
   if (*words[0] == '-') {
-    real.execve(words[1], argv, environ);
+    err = Raw(SYS_execve, words[1], argv, environ);
   } else {
     int fd = 0;
     for (const char* digit = words[0]; *digit >= '0' && *digit <= '9'; ++digit)
       fd = fd * 10 + (*digit - '0');
     Raw(SYS_fcntl, fd, F_SETFD, FD_CLOEXEC);
-    real.execveat(fd, "", argv, environ, AT_EMPTY_PATH);
+    err = Raw(SYS_execveat, fd, "", argv, environ, AT_EMPTY_PATH);
   }
+  errno = static_cast<int>(-err);
   return CannotRun(words[1]);
 }
 

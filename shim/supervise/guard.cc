@@ -41,16 +41,11 @@ void RaiseLimits() {
   }
 }
 
-// Away from the program: no signal, no terminal, no folder, none of its descriptors.
+// Away from the program: no signal (but those that cannot be blocked), no terminal, no folder, none
+// of its descriptors.
 void Detach(int channel) {
   uint64_t all = ~0ull;
   Raw(SYS_rt_sigprocmask, SIG_SETMASK, &all, nullptr, 8);
-  struct sigaction ignore;
-  memset(&ignore, 0, sizeof ignore);
-  ignore.sa_handler = SIG_IGN;
-  constexpr int kIgnored[] = {SIGHUP,  SIGINT,  SIGQUIT, SIGTERM, SIGPIPE, SIGTSTP,
-                              SIGTTIN, SIGTTOU, SIGXCPU, SIGALRM, SIGUSR1, SIGUSR2};
-  for (int number : kIgnored) sigaction(number, &ignore, nullptr);
   Raw(SYS_setsid);
   Raw(SYS_prctl, PR_SET_NAME, "penstock-guard", 0, 0, 0);
   Raw(SYS_umask, 0);
@@ -94,7 +89,6 @@ void PstGuard(int channel, bool strict) {
   PstPreferSameProcessor(listener);
   long server = StartServing(listener, taken);
   if (server < 0) Raw(SYS_exit_group, 1);
-  PstSayReady(channel);
   Raw(SYS_close, channel);
   for (int deaths = 0; deaths < kMaxDeaths;) {
     int status = 0;

@@ -124,7 +124,8 @@ void PstServeAll(int listener, Taken* taken) {
     bool left = taken[i].call.id != 0;
     if (!left || g_create_thread(&thread, nullptr, AnswerLeft, &taken[i]) != 0) taken[i].state = 0;
   }
-  if (!StartServer()) Raw(SYS_exit_group, 1);
+  for (int i = 0; i < kIdleServers; ++i)
+    if (!StartServer() && i == 0) Raw(SYS_exit_group, 1);
   for (;;) {
     pollfd state = {g_listener, 0, 0};
     long n = Raw(SYS_ppoll, &state, 1, nullptr, nullptr, 8);

@@ -132,7 +132,6 @@ int PstSuperviseSelf(bool strict) {
   int ours, guards;
   int err = PstOpenChannel(&ours, &guards);
   if (err == 0) {
-    RealResolveAll();
     // A child without an exit signal: the program's wait() does not find it.
     long guard = Raw(SYS_clone, 0, 0, 0, 0, 0);
     if (guard == 0) {
@@ -147,7 +146,6 @@ int PstSuperviseSelf(bool strict) {
 #endif
       int listener = PstInstallFilter(PstYamaRestricts());
       err = listener < 0 ? listener : PstSendListener(ours, listener);
-      if (err == 0) err = PstAwaitReady(ours);
       if (listener >= 0) Raw(SYS_close, listener);
     }
     Raw(SYS_close, ours);  // without a listener the guard ends by this

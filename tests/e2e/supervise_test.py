@@ -211,6 +211,12 @@ class SuperviseTest(JobTest):
         self.assertGreater(killed, 0)
         self.assertIn(b"penstock: the guard of static and Go programs has died and was started again", err)
 
+    def test_all_others_pay_nothing(self):
+        status = ["bash", "-c", "grep Seccomp: /proc/self/status; grep Seccomp: /proc/$$/status"]
+        self.assertEqual(self.job.run(status).stdout, self.job.execute(status).stdout)
+        strict = self.job.run(status, options=["--strict"]).stdout
+        self.assertEqual(strict, b"Seccomp:\t2\n" * 2)
+
     def test_strict_supervises_all(self):
         for script in ("md5sum @D/train/*", "cd @D/tree; ls -R; cat d1/e1/leaf.txt",
                        "python3 -c 'import mmap; f = open(\"@D/big.bin\", \"rb\"); "

@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
+#include <signal.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <string.h>
@@ -35,7 +36,7 @@ static void Listen(int listener) {
     struct seccomp_notif_resp answer;
     memset(&call, 0, sizeof call);
     if (ioctl(listener, SECCOMP_IOCTL_NOTIF_RECV, &call) != 0) {
-      if (errno == EINTR) continue;
+      if (errno == EINTR || errno == ENOENT) continue;
       return;
     }
     memset(&answer, 0, sizeof answer);
@@ -53,6 +54,7 @@ int main(int argc, char** argv) {
   if (strcmp(argv[1], "taken") == 0) {
     result = Install(SYS_sysinfo, SECCOMP_RET_USER_NOTIF, SECCOMP_FILTER_FLAG_NEW_LISTENER);
     if (result >= 0 && fork() == 0) {
+      prctl(PR_SET_PDEATHSIG, SIGKILL); /* it has the filter too, so the listener never hangs up */
       for (int fd = 0; fd < 64; fd++)
         if (fd != result) close(fd);
       Listen((int)result);
