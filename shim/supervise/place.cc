@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "shim/calls/landing.h"
 #include "shim/core/job_path.h"
@@ -38,6 +39,17 @@ bool OtherRoot(const Call& call) {
   char* root = scratch.Get();
   int len = root != nullptr ? PstCallerLink(call, "root", root) : -1;
   return len != 1;
+}
+
+// The owner of a process's folder is the user whose rights it has.
+bool SameUser(const Call& call) {
+  struct stat owner;
+  int folder = PstOpenCallerFile(call, "", O_PATH);
+  bool same = folder >= 0 && Raw(SYS_fstat, folder, &owner) == 0 &&
+              owner.st_uid == static_cast<uid_t>(Raw(SYS_geteuid)) &&
+              owner.st_gid == static_cast<gid_t>(Raw(SYS_getegid));
+  if (folder >= 0) Raw(SYS_close, folder);
+  return same;
 }
 
 bool StartsWith(const char* text, const char* prefix) {
@@ -116,6 +128,8 @@ int PstLocate(const Call& call, int dirfd, uint64_t address, bool follow, Place*
       break;
   }
   if (place->ours && !shadow && OtherRoot(call)) place->ours = false;
+  // Outside the guard acts in the kernel with its own rights, and so only for a program that has the same.
+  if (place->ours && place->route.cover == Cover::kNone && !SameUser(call)) return -EACCES;
   return 0;
 }
 

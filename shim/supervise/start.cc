@@ -98,7 +98,8 @@ const char* PstStartCommand(int fd, const char* path, char* const* argv, char* c
                             const char** words, const char** env, char* text) {
   const char* loader = nullptr;
   dl_iterate_phdr(FindLoader, &loader);
-  if (loader == nullptr || access(loader, X_OK) != 0) return nullptr;
+  // After chroot, or where the library was named relative to another folder, they may not be there.
+  if (loader == nullptr || access(loader, X_OK) != 0 || access(KeptLibrary(), R_OK) != 0) return nullptr;
   const char* file = "-";
   if (fd >= 0) {
     file = text;

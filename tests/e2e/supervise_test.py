@@ -47,7 +47,8 @@ class SuperviseTest(JobTest):
         # What is executed from the mount itself: a script and a dynamic program.
         script = b'#!/bin/sh\necho "$0" "$#" "$1"; cat "${0%/*}/tree/d0/e0/leaf.txt"\n'
         with open(shutil.which("echo"), "rb") as program:
-            for name, data in (("script.sh", script), ("program", program.read())):
+            for name, data in (("script.sh", script), ("program", program.read()),
+                               ("static.sh", b"#!%s sh\npwd; cat text.txt | tail -1; exit 4\n" % (BUSYBOX or "").encode())):
                 cls.origin.write(name, data)
                 os.chmod(os.path.join(cls.data.root, name), 0o755)
 
@@ -89,7 +90,8 @@ class SuperviseTest(JobTest):
                 self.both(["@P" + name, "@D"])
 
     def busybox(self, script, **keywords):
-        return self.both(["bash", "-c", script.replace("busybox", BUSYBOX)], **keywords)
+        script = script.replace("busybox", BUSYBOX).replace("$PST_SCRATCH", self.job.scratch)
+        return self.both(["bash", "-c", script], **keywords)
 
     @unittest.skipUnless(BUSYBOX, "no static busybox")
     def test_busybox(self):
@@ -105,6 +107,8 @@ class SuperviseTest(JobTest):
                 "busybox grep -rc haystack @D/tree | sort", "busybox readlink -f @D/tree/../text.txt",
                 "busybox dd if=@D/big.bin bs=1000 skip=7 count=100 2>/dev/null | md5sum",
                 "busybox sh -c '@D/script.sh 1 2; @D/program x y; cd @D; ./script.sh; exec ./program z'",
+                "cd @D && ./static.sh", "cd @D && busybox sh -c 'exec ./static.sh'",
+                "cp @D/static.sh $PST_SCRATCH/s.sh; chmod +x $PST_SCRATCH/s.sh; cd @D; $PST_SCRATCH/s.sh",
                 "busybox sh @D/script.sh", "busybox xargs -n 2 @D/program < @D/tree/d0/e0/leaf.txt",
                 "busybox test -e @D/none; echo $?; busybox cat @D/none; echo $?",
                 "busybox stat -c '%s %F %Y' @D/text.txt @D/tree"):
