@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <numeric>
@@ -185,6 +186,73 @@ Summary List(const Options& options, const Dataset& data) {
     sampler.End();
   }
   return sampler.Finish(options.name, options.seed, 0);
+}
+
+// ---- streams of libc ----
+
+FILE* OpenStream(const std::string& path) {
+  FILE* const stream = fopen(path.c_str(), "re");
+  if (stream == nullptr) Die(path);
+  return stream;
+}
+
+// The big file from its beginning to its end by fread of 4 KiB, again and again.
+Summary StdioFread(const Options& options, const Dataset& data) {
+  constexpr int64_t kBatch = 16;
+  const Buffer buffer;
+  FILE* const stream = OpenStream(data.big);
+  Sampler sampler(kBatch, options.seconds);
+  for (bool warm = false; !sampler.TimeIsOver(); warm = true) {
+    rewind(stream);
+    for (size_t at = 0; at < kBigBytes && !sampler.TimeIsOver(); at += kBatch * kSmallReadBytes) {
+      if (warm) sampler.Begin();
+      for (int64_t k = 0; k < kBatch; ++k) {
+        if (fread(buffer.get(), 1, kSmallReadBytes, stream) != kSmallReadBytes) Die(data.big);
+      }
+      if (warm) sampler.End();
+    }
+  }
+  fclose(stream);
+  return sampler.Finish(options.name, options.seed, kSmallReadBytes);
+}
+
+// The same by getline; a line of these bytes is some hundred bytes long.
+Summary StdioGetline(const Options& options, const Dataset& data) {
+  constexpr int64_t kBatch = 64;
+  FILE* const stream = OpenStream(data.big);
+  char* line = nullptr;
+  size_t room = 0;
+  Sampler sampler(kBatch, options.seconds);
+  for (bool warm = false; !sampler.TimeIsOver(); warm = true) {
+    rewind(stream);
+    for (bool end = false; !end && !sampler.TimeIsOver();) {
+      if (warm) sampler.Begin();
+      for (int64_t k = 0; k < kBatch && !end; ++k) end = getline(&line, &room, stream) <= 0;
+      if (warm && !end) sampler.End();
+    }
+  }
+  if (ferror(stream) != 0) Die(data.big);
+  free(line);
+  fclose(stream);
+  return sampler.Finish(options.name, options.seed, 0);
+}
+
+// Small files, each opened, read by fread of 4 KiB and closed.
+Summary StdioFiles(const Options& options, const Dataset& data) {
+  const Buffer buffer;
+  const std::vector<size_t> order = Shuffled(data.files.size(), options.seed);
+  Sampler sampler(1, options.seconds);
+  for (bool warm = false; !sampler.TimeIsOver(); warm = true) {
+    for (const size_t i : order) {
+      if (warm) sampler.Begin();
+      FILE* const stream = OpenStream(data.files[i]);
+      size_t bytes = 0;
+      while (const size_t got = fread(buffer.get(), 1, kSmallReadBytes, stream)) bytes += got;
+      if (fclose(stream) != 0 || bytes != kFileBytes) Die(data.files[i]);
+      if (warm) sampler.End();
+    }
+  }
+  return sampler.Finish(options.name, options.seed, kFileBytes);
 }
 
 // ---- the limit: the same copies from a mapped arena, with libc's memcpy and nothing else ----
@@ -360,6 +428,12 @@ bool RunMeasured(const Options& options, const Dataset& data) {
     summary = Stat(options, data, kFileCount);
   else if (name == "stat-one")
     summary = Stat(options, data, 1);
+  else if (name == "stdio-fread")
+    summary = StdioFread(options, data);
+  else if (name == "stdio-getline")
+    summary = StdioGetline(options, data);
+  else if (name == "stdio-files")
+    summary = StdioFiles(options, data);
   else if (name == "list")
     summary = List(options, data);
   else if (name == "memcpy-files")

@@ -10,7 +10,12 @@ BARS = {
     "seq1m": 1.05,
     "stat": 12.0,
     "list": 25.0,
+    "stdio-fread": 1.0,
+    "stdio-getline": 1.0,
+    "stdio-files": 1.0,
 }
+# One name for several cases.
+GROUPS = {"stdio": ["stdio-fread", "stdio-getline", "stdio-files"]}
 BAR_FRESH_HUGETLB = 2.3
 
 # The same copies from a mapped memfd, by libc's memcpy and nothing else.

@@ -7,6 +7,7 @@
 #include <sys/un.h>
 
 #include "shim/calls/support.h"
+#include "shim/core/serve.h"
 
 namespace penstock {
 namespace {
@@ -26,13 +27,15 @@ bool Covered(const struct sockaddr* address, socklen_t bytes, bool makes, int* e
   Route route;
   const Cover cover = RouteOf(AT_FDCWD, name, &buffer, &route);
   if (PST_LIKELY(cover != Cover::kMount && cover != Cover::kError)) return false;
-  pst_attr attr;
-  *err = cover == Cover::kError ? route.err : PstLookup(route, &attr);
-  if (makes) {
-    if (*err == 0) *err = EADDRINUSE;
-    if (*err == ENOENT) *err = EROFS;
-  } else if (*err == 0) {
-    *err = ECONNREFUSED;
+  if (makes) {  // as for a file
+    bool handled;
+    const int made =
+        PstOpenAt(AT_FDCWD, name, O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, 0600, &handled);
+    *err = made == -EEXIST ? EADDRINUSE : -made;
+  } else {
+    pst_attr attr;
+    *err = cover == Cover::kError ? route.err : PstLookup(route, &attr);
+    if (*err == 0) *err = ECONNREFUSED;
   }
   return true;
 }

@@ -1,12 +1,15 @@
 // Streams. libc reads a stream's descriptor by calls inside libc that no hook sees, so a covered
-// file becomes real before libc gets it: always right, at the price of a materialisation for each
-// fopen.
+// file gets a stream that reads through us (covered_stream.h). Where that cannot be (another libc,
+// a conversion by
+// ",ccs=", a stream of libc's own that freopen puts onto a covered file) the file becomes real
+// before libc gets it: always right, at the price of a materialisation.
 
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "shim/calls/covered_stream.h"
 #include "shim/calls/landing.h"
 #include "shim/calls/support.h"
 
@@ -92,18 +95,25 @@ FILE* OpenConverted(int fd, const char* mode, int flags) {
   return stream;
 }
 
-FILE* OpenStream(const char* path, const char* mode) {
-  int flags = FlagsOf(mode);
-  if (flags < 0) return FailStream(EINVAL);
-  int fd = OpenReal(path, flags);
-  if (fd < 0) return nullptr;
-  FILE* stream =
-      strstr(mode, ",ccs=") != nullptr ? OpenConverted(fd, mode, flags) : real.fdopen(fd, mode);
+// A stream on a number that open has given. Closes the number if there is none.
+FILE* StreamOn(int fd, const char* mode, int flags) {
+  const bool converts = strstr(mode, ",ccs=") != nullptr;
+  FILE* stream = nullptr;
+  if (PstFdKindOf(fd) == kFdFile && !converts) stream = CoveredStreamOpen(fd);
+  if (stream == nullptr && MakeReal(fd) == 0)
+    stream = converts ? OpenConverted(fd, mode, flags) : real.fdopen(fd, mode);
   if (stream == nullptr) {
     KeepErrno keep;
     close(fd);
   }
   return stream;
+}
+
+FILE* OpenStream(const char* path, const char* mode) {
+  const int flags = FlagsOf(mode);
+  if (flags < 0) return FailStream(EINVAL);
+  const int fd = open(path, flags, 0666);
+  return fd < 0 ? nullptr : StreamOn(fd, mode, flags);
 }
 
 // libc's freopen takes a path, and our file has none that anybody may open: let it open the null
@@ -140,11 +150,8 @@ PST_EXPORT FILE* fopen(const char* path, const char* mode) {
     // A symbolic link outside may lead in: our open walks it.
     int flags = FlagsOf(mode);
     KeepErrno keep;
-    int fd = flags < 0 || (flags & O_CREAT) != 0 ? -1 : OpenReal(path, flags);
-    if (fd < 0) return nullptr;
-    stream = real.fdopen(fd, mode);
-    if (stream == nullptr) close(fd);
-    return stream;
+    int fd = flags < 0 || (flags & O_CREAT) != 0 ? -1 : open(path, flags, 0666);
+    return fd < 0 ? nullptr : StreamOn(fd, mode, flags);
   }
   if (PST_UNLIKELY(g_config.active)) Fresh(NumberOf(stream));
   return stream;
@@ -153,6 +160,15 @@ PST_EXPORT FILE* fopen(const char* path, const char* mode) {
 PST_EXPORT FILE* freopen(const char* path, const char* mode, FILE* stream) {
   if (PST_LIKELY(!g_config.active)) return real.freopen(path, mode, stream);
   int old = NumberOf(stream);
+  CoveredStream* dressed = CoveredStreamOf(stream);
+  if (dressed != nullptr) {
+    // What was read ahead is given back while we can, and the name of the same file must be one for
+    // the kernel.
+    KeepErrno keep;
+    fflush(stream);
+    if (path == nullptr && PstFdKindOf(old) == kFdFile) (void)PstMaterialize(old);
+    CoveredStreamReopened(dressed);
+  }
   FdDropped dropped = {};
   bool ours = IsCovered(PstFdKindOf(old)) && path != nullptr;
   if (ours) dropped = PstFdDrop(old);
@@ -164,17 +180,30 @@ PST_EXPORT FILE* freopen(const char* path, const char* mode, FILE* stream) {
 }
 
 PST_EXPORT FILE* fdopen(int fd, const char* mode) {
+  if (PST_UNLIKELY(PstFdKindOf(fd) == kFdFile) && FlagsOf(mode) >= 0 &&
+      strstr(mode, ",ccs=") == nullptr && (FlagsOf(mode) & (O_ACCMODE | O_CREAT)) == O_RDONLY) {
+    FdEntry entry;
+    FILE* stream =
+        PstFdSnapshot(fd, &entry) && (entry.flags & O_PATH) == 0 ? CoveredStreamOpen(fd) : nullptr;
+    if (stream != nullptr) return stream;
+  }
   if (MakeReal(fd) != 0) return nullptr;
   return real.fdopen(fd, mode);
 }
 
 PST_EXPORT int fclose(FILE* stream) {
-  int fd = PST_LIKELY(!g_config.active) ? -1 : NumberOf(stream);
-  if (PST_LIKELY(fd < 0 || PstFdKindOf(fd) == kFdNone)) return real.fclose(stream);
-  FdDropped dropped = PstFdDrop(fd);
-  int result = real.fclose(stream);
+  if (PST_LIKELY(!g_config.active)) return real.fclose(stream);
+  CoveredStream* dressed = CoveredStreamOf(stream);
+  const bool by_us = dressed != nullptr && !CoveredStreamIsReopened(dressed);
+  if (dressed != nullptr) CoveredStreamForget(stream);
+  const int fd = by_us ? -1 : NumberOf(stream);
+  FdDropped dropped = {};
+  const bool covered = fd >= 0 && PST_UNLIKELY(PstFdKindOf(fd) != kFdNone);
+  if (covered) dropped = PstFdDrop(fd);
+  const int result = real.fclose(stream);
   KeepErrno keep;
-  PstFdDropped(dropped);
+  if (covered) PstFdDropped(dropped);
+  if (dressed != nullptr) CoveredStreamFree(dressed);
   return result;
 }
 

@@ -23,6 +23,7 @@
 #include <sched.h>
 #include <signal.h>
 #include <spawn.h>
+#include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <sys/epoll.h>
@@ -38,6 +39,7 @@
 #include <sys/uio.h>
 #include <time.h>
 #include <utime.h>
+#include <wchar.h>
 #include <wordexp.h>
 
 struct iocb;         // libaio's and the kernel's

@@ -41,7 +41,8 @@ static const struct {
              {"stale", stale_case},
              {"library", library_case},
              {"read_stdin", read_stdin},
-             {"odd", odd_case}};
+             {"odd", odd_case},
+             {"streams", streams_case}};
 
 int main(int argc, char** argv) {
   if (argc < 3) return 2;

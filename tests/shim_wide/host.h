@@ -130,3 +130,4 @@ void stale_case(void);
 void handle_case(void);
 void library_case(void);
 void odd_case(void);
+void streams_case(void);

@@ -1,10 +1,10 @@
 // Calls that few programs make of a file: what terminals, sockets, keys and mount tables are made of.
+#include "host.h"
+
 #include <mntent.h>
 #include <mqueue.h>
 #include <sys/ipc.h>
 #include <sys/un.h>
-
-#include "host.h"
 
 static int named(int (*call)(int, const struct sockaddr*, socklen_t), const char* name) {
   struct sockaddr_un address = {.sun_family = AF_UNIX};
