@@ -43,24 +43,21 @@ class Place:
         self.server.stop()
         shutil.rmtree(self.scratch, ignore_errors=True)
 
-    def fill(self):
-        generator = str(self.bin / "cold_reader")
-        self.server.create_container(CONTAINER)
-
+    def contents(self):
+        """(name, bytes) of every file."""
         def bytes_of(first, count, size):
-            return subprocess.run([generator, "make", str(first), str(count), str(size)],
-                                  check=True, stdout=subprocess.PIPE).stdout
+            return subprocess.run([str(self.bin / "cold_reader"), "make", str(first), str(count),
+                                   str(size)], check=True, stdout=subprocess.PIPE).stdout
 
         data = memoryview(bytes_of(0, len(self.files), FILE_BYTES))
+        for number, name in enumerate(self.files):
+            yield name, data[number * FILE_BYTES:(number + 1) * FILE_BYTES]
+        yield self.big, bytes_of(len(self.files), 1, BIG_BYTES)
 
-        def upload(item):
-            number, name = item
-            self.server.put_blob(CONTAINER, name,
-                                 data[number * FILE_BYTES:(number + 1) * FILE_BYTES])
-
+    def fill(self):
+        self.server.create_container(CONTAINER)
         with ThreadPoolExecutor(4) as pool:
-            list(pool.map(upload, enumerate(self.files)))
-        self.server.put_blob(CONTAINER, self.big, bytes_of(len(self.files), 1, BIG_BYTES))
+            list(pool.map(lambda item: self.server.put_blob(CONTAINER, *item), self.contents()))
 
     # ---- the bare client
 
@@ -103,11 +100,11 @@ class Place:
                            "metadata_ttl": "600s"})],
                    credentials=self.server.credentials(), memory="1GiB", nvme="2GiB")
 
-    def list_file(self, names):
+    def list_file(self, names, root="/data/cold"):
         numbers = {name: i for i, name in enumerate(self.files)} | {self.big: len(self.files)}
         path = os.path.join(self.scratch, "list")
         with open(path, "w", encoding="utf-8") as file:
-            file.writelines(f"{numbers[name]} /data/cold/{name}\n" for name in names)
+            file.writelines(f"{numbers[name]} {root}/{name}\n" for name in names)
         return path
 
     def read(self, job, what, names, *arguments):
