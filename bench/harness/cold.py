@@ -114,9 +114,16 @@ class Place:
             raise RuntimeError(f"cold_reader: {done.stderr.decode()}\n{job.read_log()}")
         return json.loads(done.stdout)
 
-    def ours(self, what, names, *arguments, counters=False):
+    def ours(self, what, names, *arguments, counters=False, settled=False):
+        """One run with a new sidecar; `settled`: after its own question, whether the origin answers."""
         with self.cold_job() as job:
             job.start()
+            for _ in range(200):
+                if not settled or job.counter("origin_requests") > 0:
+                    break
+                time.sleep(0.05)
+            if settled:
+                time.sleep(0.5)
             before = (job.counter("origin_requests"), job.counter("origin_bytes_read"))
             result = self.read(job, what, names, *arguments)
             if counters:
@@ -188,7 +195,7 @@ def open4k(place):
         busy_trips.append(place.bare([line], 1, 50)["p50_ms"])
         time.sleep(0.5)  # as ours finds the server: with nothing to do for a while, asked once
         trips.append(place.bare([line], 1)["p50_ms"])
-        result = place.ours("open4k", [place.big], counters=True)
+        result = place.ours("open4k", [place.big], counters=True, settled=True)
         times.append(result["seconds"] * 1e3)
         requests.append(result["requests"])
         moved.append(result["moved"])

@@ -51,7 +51,7 @@ std::uint32_t Fetcher::MaxReadRanges(std::uint32_t mount) const {
 std::uint32_t Fetcher::MaxWindowRanges(std::uint32_t mount) const {
   // Several readers, each up to two windows ahead, must not push out what the others have not read yet.
   const std::uint64_t ranges = tier_->HeadroomBytes(ClassOf(mount)) / 16 >> PST_RANGE_SHIFT;
-  const std::uint64_t wire = static_cast<std::uint64_t>(Parallelism(mount)) * kMaxReadRanges;
+  const std::uint64_t wire = 2ull * Parallelism(mount) * kMaxReadRanges;
   return static_cast<std::uint32_t>(std::min<std::uint64_t>({ranges, wire, UINT32_MAX}));
 }
 

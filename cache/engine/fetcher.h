@@ -82,8 +82,8 @@ class Fetcher {
   static int Outcome(const FileInfo& file, const ReadCall& call);
   // How many reads at once bring the mount's origin to its best, as it has measured.
   std::uint32_t Parallelism(std::uint32_t mount) const;
-  // The largest single read that the arena can take now, and the largest window: as many such reads as
-  // the origin takes at once, if the arena has room for that. In ranges.
+  // The largest single read that the arena can take now, and the largest window: twice as many such reads
+  // as the origin takes at once, if the arena has room for that. In ranges.
   std::uint32_t MaxReadRanges(std::uint32_t mount) const;
   std::uint32_t MaxWindowRanges(std::uint32_t mount) const;
   const Stats& stats() const { return stats_; }
