@@ -23,7 +23,7 @@ int Doctor(const std::string& config_file, bool json) {
   for (const cache::MountConfig& mount : config->mounts)
     doctor.mounts.push_back({mount.path, mount.origin, mount.endpoint, mount.auth_mode,
                              mount.mode == cache::MountMode::kReadWrite, mount.ca_file,
-                             mount.identity});
+                             mount.identity, mount.dfs_endpoint});
   const auto checks = cache::RunDoctor(doctor);
   fmt::print("{}", json ? cache::DoctorJson(checks) : cache::DoctorText(checks));
   return cache::WorstOf(checks) == cache::Verdict::kFail ? kFailed : kDone;

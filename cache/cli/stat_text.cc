@@ -63,7 +63,7 @@ std::string CostText(const Json& cost) {
   const std::string currency = cache::JsonString(cost, "currency");
   return fmt::format(
       "cost of requests: about {:.6f} {} (reads {:.6f}, lists {:.6f}, writes {:.6f}, transfer "
-      "{:.6f})\n  at the prices of [cost]: list prices unless you have set yours\n",
+      "{:.6f})\n  at the prices of [cost]: an example unless you have set yours\n",
       Money(cost, "total"), currency, Money(cost, "reads"), Money(cost, "lists"),
       Money(cost, "writes"), Money(cost, "transfer"));
 }

@@ -76,7 +76,7 @@ struct LimitsConfig {
   std::string node_file;  // never empty
 };
 
-// What requests cost; the defaults are Azure's list price of the Hot tier with LRS in a US region.
+// What requests cost; the defaults are an example, of the order of the Hot tier with LRS in a US region.
 struct CostConfig {
   double read_per_10k = 0.0044;   // GET, HEAD
   double write_per_10k = 0.055;   // PUT

@@ -158,6 +158,7 @@ void CheckOrigins(Checks& to, const DoctorConfig& config) {
     origin::OriginConfig wanted;
     wanted.url = mount.origin;
     wanted.endpoint = mount.endpoint;
+    wanted.dfs_endpoint = mount.dfs_endpoint;
     wanted.auth_mode = mount.auth_mode;
     wanted.identity = mount.identity;
     wanted.ca_file = mount.ca_file;

@@ -35,6 +35,7 @@ struct DoctorMount {
   bool writable = false;
   std::string ca_file{};
   identity::IdentityConfig identity{};
+  std::string dfs_endpoint{};
 };
 
 // The part of a configuration that the checks need: independent of how it was parsed.

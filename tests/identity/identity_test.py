@@ -265,6 +265,9 @@ class TokensTest(Fixture):
                      for path in (COVERED, "/data/second") for number in range(3)]
         self.assertEqual([process.wait(60) for process in processes], [0] * 6)
         self.assertEqual(self.entra.count(), 1)
+        # Counted once, whichever mount shows it.
+        shown = [mount["requests"].get("token", {}) for mount in job.stat()["mounts"].values()]
+        self.assertEqual(sum(kind.get("2xx", 0) for kind in shown), 1, shown)
 
     def test_a_refused_token_is_replaced_once(self):
         self.entra.real_lifetime = 4  # but it says an hour

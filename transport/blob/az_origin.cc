@@ -39,7 +39,9 @@ AzOrigin::AzOrigin(AzLocation location, AzCredentials credentials, const OriginC
   retry_limits_.max_tries = config.max_tries == 0 ? 1 : config.max_tries;
 }
 
-AzOrigin::~AzOrigin() = default;
+AzOrigin::~AzOrigin() {
+  if (shows_tokens_) service_.credentials().tokens->ReleaseRequests();
+}
 
 Result<std::string> AzOrigin::FullName(std::string_view name) const {
   if (auto valid = CheckName(name); !valid) return std::unexpected(valid.error());
@@ -112,6 +114,15 @@ OriginStats AzOrigin::Stats() const {
   stats.throttled = http.throttled;
   stats.concurrency = http.concurrency;
   return stats;
+}
+
+RequestCounts AzOrigin::Requests() const {
+  RequestCounts counts = client_.Requests();
+  const auto& tokens = service_.credentials().tokens;
+  if (tokens == nullptr) return counts;
+  if (!shows_tokens_ && tokens->ClaimRequests()) shows_tokens_ = true;
+  if (shows_tokens_) counts.Add(tokens->Requests());
+  return counts;
 }
 
 std::optional<std::int64_t> AzOrigin::NextTry(const FailedTry& failed, const RetryLimits& limits,

@@ -44,7 +44,7 @@ class AzOrigin final : public Origin {
   void Put(PutOp* op) override;
   void Cancel(Op* op) override;
   OriginStats Stats() const override;
-  RequestCounts Requests() const override { return client_.Requests(); }
+  RequestCounts Requests() const override;
   std::uint32_t Concurrency() const override { return client_.Counters().concurrency; }
   void StartProbe(ProbeOp* op) override;
   std::string Describe() const override { return service_.location().Describe(); }
@@ -103,6 +103,7 @@ class AzOrigin final : public Origin {
   std::atomic<std::uint64_t> bytes_read_{0};
   std::atomic<bool> lists_by_dfs_{false};
   std::atomic<bool> namespace_asked_{false};
+  mutable std::atomic<bool> shows_tokens_{false};  // the requests of its identity are shown here
   std::atomic<std::uint64_t> errors_{0};
   std::atomic<std::uint64_t> retries_{0};
   std::atomic<std::uint64_t> hedges_{0};

@@ -137,6 +137,15 @@ Result<AzLocation> ParseAtForm(std::string_view rest, std::string_view url,
   const std::size_t at = authority.find('@');
   const auto host =
       at == std::string_view::npos ? std::nullopt : SplitAccountHost(authority.substr(at + 1));
+  if (!host && at == std::string_view::npos && !authority.empty() && !authority.contains('.')) {
+    // As adlfs writes it, which takes the account from elsewhere.
+    const std::string_view path = TrimSlashes(rest);
+    const std::string_view slash = path.empty() ? "" : "/";
+    return Wrong(explanation,
+                 fmt::format("'{}' does not say which storage account '{}' is a container of: write "
+                             "abfss://{}@ACCOUNT.dfs.core.windows.net{}{} or az://ACCOUNT/{}{}{}",
+                             url, authority, authority, slash, path, authority, slash, path));
+  }
   if (!host) {
     return Wrong(explanation, fmt::format("'{}' is not of the form "
                                           "abfss://container@account.dfs.core.windows.net/prefix",

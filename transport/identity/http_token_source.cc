@@ -107,6 +107,10 @@ void HttpTokenSource::Begin() {
 
 void HttpTokenSource::OnOver() {
   Exchange& exchange = *exchange_;
+  if (counters_ != nullptr && exchange.wire_ns > 0) {
+    // Their bytes are none of Blob's.
+    counters_->NoteEnd({origin::RequestKind::kToken, exchange.status, 0, 0, exchange.wire_ns});
+  }
   if (exchange.cancelled.load(std::memory_order_acquire)) {
     return Fail({Code::kCancelled, false, 0, "getting a token"}, "cancelled");
   }

@@ -49,6 +49,7 @@ class HttpTokenSource : public TokenSource {
   void Fetch(std::int64_t deadline_ns, TokenDone done) final;
   std::string Trouble() const final;
   void Cancel() final;
+  void CountInto(origin::RequestCounters* counters) final { counters_ = counters; }
 
  protected:
   // The request, made anew for each try. kPermission with a sentence if it cannot be made.
@@ -88,6 +89,7 @@ class HttpTokenSource : public TokenSource {
   std::atomic<bool> probing_{false};
   Random random_ = Random::FromEnvironment();
 
+  origin::RequestCounters* counters_ = nullptr;
   TokenDone done_;
   TokenCall call_;
   std::int64_t deadline_ns_ = 0;

@@ -27,6 +27,10 @@ class TokenChain final : public TokenSource {
     return "the identity that is found on this machine";
   }
 
+  void CountInto(origin::RequestCounters* counters) override {
+    for (const auto& source : sources_) source->CountInto(counters);
+  }
+
   void Fetch(std::int64_t deadline_ns, TokenDone done) override {
     done_ = std::move(done);
     deadline_ns_ = deadline_ns;

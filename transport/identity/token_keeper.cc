@@ -35,6 +35,7 @@ TokenKeeper::TokenKeeper(std::unique_ptr<TokenSource> source)
 
 TokenKeeper::TokenKeeper(std::unique_ptr<TokenSource> source, const Pace& pace)
     : source_(std::move(source)), pace_(pace), described_(source_->Describe()) {
+  source_->CountInto(&counters_);
   thread_ = StartThread("pst-identity", [this] { Run(); });
 }
 

@@ -87,6 +87,10 @@ class TokenKeeper {
   std::string Describe() const;
   // Why there is no token, "" if there is one or none was asked for yet.
   std::string Problem() const;
+  // Requests for tokens. The mounts of an identity share them: one that has claimed them shows them.
+  origin::RequestCounts Requests() const { return counters_.Counts(); }
+  bool ClaimRequests() { return !claimed_.exchange(true); }
+  void ReleaseRequests() { claimed_.store(false); }
   // How often the source was asked.
   std::uint64_t Fetches() const { return fetches_.load(std::memory_order_relaxed); }
 
@@ -103,6 +107,8 @@ class TokenKeeper {
   std::int64_t NextEventNs(std::int64_t now_ns) const;
 
   Clock* const clock_ = &SystemClock::Get();
+  origin::RequestCounters counters_;
+  std::atomic<bool> claimed_{false};
   const std::unique_ptr<TokenSource> source_;
   const Pace pace_;
 

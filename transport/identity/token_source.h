@@ -10,6 +10,7 @@
 
 #include "transport/base/result.h"
 #include "transport/identity/token.h"
+#include "transport/traffic/request_counters.h"
 
 namespace penstock::identity {
 
@@ -36,6 +37,8 @@ class TokenSource {
   virtual std::string Trouble() const { return ""; }
   // Ends what is in flight soon, with Code::kCancelled.
   virtual void Cancel() = 0;
+  // Before the first Fetch(): where requests to a service are counted. It outlives the source.
+  virtual void CountInto(origin::RequestCounters*) {}
 };
 
 }  // namespace penstock::identity

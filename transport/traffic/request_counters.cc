@@ -46,6 +46,19 @@ std::uint64_t KindCounts::requests() const {
   return std::accumulate(answers.begin(), answers.end(), std::uint64_t{0});
 }
 
+void RequestCounts::Add(const RequestCounts& other) {
+  for (std::size_t i = 0; i < kRequestKinds; ++i) {
+    for (std::size_t j = 0; j < kAnswerClasses; ++j)
+      kinds[i].answers[j] += other.kinds[i].answers[j];
+    kinds[i].latency.Add(other.kinds[i].latency);
+  }
+  bytes_received += other.bytes_received;
+  bytes_sent += other.bytes_sent;
+  throttled += other.throttled;
+  paced += other.paced;
+  paced_us += other.paced_us;
+}
+
 void RequestCounters::NoteEnd(const Ended& ended) {
   Kind& kind = kinds_[static_cast<std::size_t>(ended.kind)];
   Bump(kind.answers[static_cast<std::size_t>(ClassOfStatus(ended.status))], 1);

@@ -39,6 +39,7 @@ struct RequestCounts {
   std::uint64_t paced = 0;           // had to wait for a limit of ours
   std::uint64_t paced_us = 0;        // for so long, together
 
+  void Add(const RequestCounts& other);
   const KindCounts& of(RequestKind kind) const { return kinds[static_cast<std::size_t>(kind)]; }
 };
 

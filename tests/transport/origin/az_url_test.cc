@@ -95,6 +95,10 @@ TEST(AzUrl, WrongOnesAreExplained) {
   WhyNot("az://acct/data/a/../b");
   WhyNot("abfss://acct.dfs.core.windows.net/data");
   WhyNot("abfss://data@host/p");
+  const std::string without = WhyNot("abfs://data/p/q");
+  EXPECT_NE(without.find("which storage account 'data' is a container of"), std::string::npos) << without;
+  EXPECT_NE(without.find("abfss://data@ACCOUNT.dfs.core.windows.net/p/q"), std::string::npos) << without;
+  EXPECT_NE(without.find("az://ACCOUNT/data/p/q"), std::string::npos) << without;
   WhyNot("https://acct.blob.core.windows.net/data?sv=1&sig=x");
   WhyNot("https://acct.blob.core.windows.net/data/100%");
   WhyNot("https://acct.blob.core.windows.net/");
