@@ -304,6 +304,10 @@ bool Routed(long number, const Arguments& x, long* result) {
   }
 }
 
+// The call that this thread has given to its hook, + 1. A library behind us (tcmalloc's mmap) may
+// do by syscall() what the hook asks of it: that must not come back to the hook for ever.
+__thread long t_routed;
+
 }  // namespace
 }  // namespace penstock
 
@@ -316,6 +320,12 @@ PST_EXPORT long syscall(long number, ...) {
   long d = va_arg(list, long), e = va_arg(list, long), f = va_arg(list, long);
   va_end(list);
   long result;
-  if (PST_UNLIKELY(g_config.active) && Routed(number, {a, b, c, d, e, f}, &result)) return result;
+  if (PST_UNLIKELY(g_config.active) && PST_LIKELY(t_routed != number + 1)) {
+    const long before = t_routed;
+    t_routed = number + 1;
+    const bool routed = Routed(number, {a, b, c, d, e, f}, &result);
+    t_routed = before;
+    if (routed) return result;
+  }
   return real.syscall(number, a, b, c, d, e, f);
 }

@@ -8,7 +8,6 @@
 #include <elf.h>
 #include <link.h>
 #include <stdint.h>
-#include <string.h>
 #include <sys/auxv.h>
 
 #include "shim/hooks/real.h"
@@ -86,6 +85,12 @@ bool ReadTables(ElfW(Addr) base, const ElfW(Dyn) * dynamic, Tables* out) {
   return out->symbols != nullptr && out->strings != nullptr;
 }
 
+// Not strcmp: a sanitizer's, which asks for the next strcmp right here, is not ready yet.
+bool SameText(const char* a, const char* b) {
+  while (*a != 0 && *a == *b) ++a, ++b;
+  return *a == *b;
+}
+
 bool Matches(const Tables& tables, uint32_t index, const char* name) {
   const ElfW(Sym)& symbol = tables.symbols[index];
   unsigned type = symbol.st_info & 0xf, binding = symbol.st_info >> 4;
@@ -93,7 +98,7 @@ bool Matches(const Tables& tables, uint32_t index, const char* name) {
   if (type != STT_FUNC && type != STT_OBJECT && type != STT_NOTYPE) return false;
   if (binding != STB_GLOBAL && binding != STB_WEAK) return false;
   if (tables.versions != nullptr && (tables.versions[index] & kHiddenVersion) != 0) return false;
-  return strcmp(tables.strings + symbol.st_name, name) == 0;
+  return SameText(tables.strings + symbol.st_name, name);
 }
 
 // Index of the symbol, 0 if the object does not define it.
