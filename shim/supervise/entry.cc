@@ -65,9 +65,19 @@ int Run(char** words) {
   return CannotRun(words[1]);
 }
 
-int Main(int argc, char** argv, char**) {
-  for (char** variable = environ; *variable != nullptr; ++variable)
+// The program's variables of the loader (start.h).
+void RestoreVariables() {
+  char** to = environ;
+  for (char** variable = environ; *variable != nullptr; ++variable) {
+    if (strncmp(*variable, "LD_", 3) == 0) continue;
     if (**variable == kMaskedLetter) **variable = 'L';
+    *to++ = *variable;
+  }
+  *to = nullptr;
+}
+
+int Main(int argc, char** argv, char**) {
+  RestoreVariables();
   KeepLibraryAs(argv[0]);
   g_own_image = true;
   if (argc > 4 && strcmp(argv[1], kStartOption) == 0) return Start(argv + 2);

@@ -128,7 +128,8 @@ int PstLocate(const Call& call, int dirfd, uint64_t address, bool follow, Place*
       break;
   }
   if (place->ours && !shadow && OtherRoot(call)) place->ours = false;
-  // Outside the guard acts in the kernel with its own rights, and so only for a program that has the same.
+  // Outside the guard acts in the kernel with its own rights, and so only for a program that has
+  // the same.
   if (place->ours && place->route.cover == Cover::kNone && !SameUser(call)) return -EACCES;
   return 0;
 }

@@ -103,12 +103,14 @@ void* Serve(void*) {
   }
 }
 
-CreateThread FindCreateThread() {
-  auto* found = reinterpret_cast<CreateThread>(FindNext("pthread_create"));
-  if (found == nullptr &&
-      real.dlopen("libpthread.so.0", 2) != nullptr)  // glibc before 2.34; RTLD_NOW
-    found = reinterpret_cast<CreateThread>(FindNext("pthread_create"));
-  return found;
+// Without threads: one call after the other.
+[[noreturn]] void ServeAlone() {
+  for (;;) {
+    pollfd state = {g_listener, POLLIN, 0};
+    long n = Raw(SYS_ppoll, &state, 1, nullptr, nullptr, 8);
+    if (n > 0 && (state.revents & (POLLHUP | POLLERR | POLLNVAL)) != 0) Raw(SYS_exit_group, 0);
+    if (n > 0 && Receive(&g_taken[0])) Answer(&g_taken[0]);
+  }
 }
 
 }  // namespace
@@ -116,8 +118,11 @@ CreateThread FindCreateThread() {
 void PstServeAll(int listener, Taken* taken) {
   g_listener = listener;
   g_taken = taken;
-  g_create_thread = FindCreateThread();
-  if (g_create_thread == nullptr) Raw(SYS_exit_group, 1);
+  g_create_thread = reinterpret_cast<CreateThread>(FindNext("pthread_create"));
+  if (g_create_thread == nullptr) {
+    if (taken[0].call.id != 0) AnswerLeft(&taken[0]);
+    ServeAlone();
+  }
   for (int i = 0; i < kMaxServers; ++i) {
     pthread_t thread;
     if (taken[i].state == 0) continue;

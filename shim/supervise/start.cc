@@ -37,6 +37,19 @@ int FindLoader(dl_phdr_info* program, size_t, void* out) {
   return 1;  // the first object is the program
 }
 
+// Before glibc 2.34 threads are a library of their own, which this one does not need; the guard
+// does.
+constexpr char kThreads[] = "LD_PRELOAD=libpthread.so.0";
+
+bool ThreadsApart() {
+  auto* version = reinterpret_cast<const char* (*)()>(FindNext("gnu_get_libc_version"));
+  const char* minor = version != nullptr ? strchr(version(), '.') : nullptr;
+  int number = 0;
+  for (const char* at = minor; minor != nullptr && *++at >= '0' && *at <= '9';)
+    number = number * 10 + (*at - '0');
+  return minor != nullptr && number < 34;
+}
+
 char* PutNumber(char* to, int value) {
   char digits[12];
   int count = 0;
@@ -85,7 +98,7 @@ bool PstMustSupervise() {
 }
 
 StartNeed PstStartNeed(char* const* argv, char* const* envp) {
-  StartNeed need = {6, 1, 16};
+  StartNeed need = {6, 2, 16};
   for (char* const* word = argv; word != nullptr && *word != nullptr; ++word) ++need.words;
   for (char* const* variable = envp; variable != nullptr && *variable != nullptr; ++variable) {
     ++need.env;
@@ -99,7 +112,8 @@ const char* PstStartCommand(int fd, const char* path, char* const* argv, char* c
   const char* loader = nullptr;
   dl_iterate_phdr(FindLoader, &loader);
   // After chroot, or where the library was named relative to another folder, they may not be there.
-  if (loader == nullptr || access(loader, X_OK) != 0 || access(KeptLibrary(), R_OK) != 0) return nullptr;
+  if (loader == nullptr || access(loader, X_OK) != 0 || access(KeptLibrary(), R_OK) != 0)
+    return nullptr;
   const char* file = "-";
   if (fd >= 0) {
     file = text;
@@ -125,6 +139,7 @@ const char* PstStartCommand(int fd, const char* path, char* const* argv, char* c
     }
     ++count;
   }
+  if (ThreadsApart()) env[count++] = kThreads;
   env[count] = nullptr;
   return loader;
 }

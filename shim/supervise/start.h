@@ -9,7 +9,8 @@
 // guard, and an exec that fails for one of the usual reasons fails before.
 //
 // Variables of the loader (LD_PRELOAD, LD_LIBRARY_PATH...) are for the program and not for this
-// step: their first letter is changed, and changed back.
+// step: their first letter is changed, and changed back; one that is found unchanged is this step's
+// own, and taken out.
 //
 // Command line: <library> kStartOption <descriptor or "-"> <path> <argv...>, or
 //               <library> kRunOption <"strict" or "-"> <file> <arguments...>, from `penstock run`.

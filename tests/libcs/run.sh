@@ -45,6 +45,9 @@ ls -l . sub | cut -d' ' -f1,5-; stat -c "%n %s %F" numbers sub; stat -L -c %s nu
 read line <numbers; echo "$line"; sort -n numbers | tail -2; cat missing; cat sub/x sub/../numbers | sha1sum
 cp numbers "$2/copy" && md5sum <"$2/copy"; realpath --relative-to="$1" sub/../sub/x; dd if=numbers bs=7 skip=3 count=3 status=none
 du -a . | wc -l; head -c 5 numbers | od -c; tail -c 5 numbers; (exec 5<numbers; read -u 5 a; head -1 <&5; read -u 5 b; echo "$a $b")
+if [ -x /run/static ]; then
+  /run/static md5sum numbers; /run/static sh -c "cd sub && cat x; pwd; ls .. | head -3; exit 3"; echo $?; cat numbers | /run/static wc
+fi
 for f in *; do [ -d "$f" ] && echo "$f is a folder"; done; [ -x sub ]; echo $?; cat /dev/fd/0 <sub/x; tac numbers | head -1
 S
 
@@ -55,6 +58,8 @@ for release in bullseye trixie; do
   mkdir -p "$root/run/d/sub" "$root/run/cache" "$root/tmp" "$root/proc" "$root/dev"
   cp "$library" "$root/run/library.so"
   cp "$work/script" "$root/run/script"
+  # A static program, under that release's loader.
+  readelf -lW /bin/busybox 2>/dev/null | grep -q INTERP || cp /bin/busybox "$root/run/static" 2>/dev/null
   seq 1 50000 >"$root/run/d/numbers"
   echo hi >"$root/run/d/sub/x"
   : >"$root/dev/null"
