@@ -101,6 +101,7 @@ class Fuse:
                                        stderr=subprocess.STDOUT, start_new_session=True)
         try:
             self.wait_until_mounted(process, mount_point, log)
+            self.look_at_cache(cache)
             yield lambda argv: subprocess.run(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                                               timeout=PASS_SECONDS, check=False), mount_point
         finally:
@@ -114,6 +115,9 @@ class Fuse:
                 with open(log, errors="replace", encoding="utf-8") as file:
                     raise RuntimeError(f"{self.name} did not mount:\n{file.read()[-4000:]}")
             time.sleep(0.05)
+
+    def look_at_cache(self, cache):
+        """Raises where the target works without the cache that it was told to use."""
 
     @staticmethod
     def unmount(process, mount_point):
@@ -148,6 +152,10 @@ class Rclone(Fuse):
     def command(self, mount_point, cache):
         return [self.path, "mount", f"cold:{CONTAINER}", mount_point, "--read-only",
                 "--vfs-cache-mode", "full", "--cache-dir", cache]
+
+    def look_at_cache(self, cache):
+        if not os.path.isdir(os.path.join(cache, "vfs")):
+            raise RuntimeError("rclone goes on without a cache; was it built without backend/local?")
 
 
 class JuiceFs(Fuse):
