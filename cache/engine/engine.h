@@ -117,7 +117,7 @@ class Engine {
 // Limits of the engine. The defaults are the sidecar's; tests make them small.
 struct EngineOptions {
   unsigned cpus = 2;                                   // threads for checksums
-  std::uint64_t catalog_bytes = 12ull << 20;           // what is known about names
+  std::uint64_t catalog_bytes = 6ull << 20;            // names that were asked for or used, beside listings
   std::string spool_folder;                            // where pages of long listings lie; "": in memory
   std::uint32_t inflight_reads = 1024;                 // origin reads at once
   std::uint64_t inflight_bytes = 64ull << 20;          // at least; an eighth of the arena, up to 2 GiB
