@@ -193,15 +193,18 @@ static inline int pst_listing_page_for(const struct pst_view* view, const struct
     struct pst_listing_page page;
     struct pst_listing_entry first;
     const unsigned char* bytes;
+    const char* name;
+    const char* end;
     uint32_t len;
     int order;
     if (!pst_listing_load(view, wanted, middle, listing_id, &there, &page)) return 0;
     bytes = pst_entry_bytes(view, &there);
     len = pst_listing_entry_at(bytes, page.bytes, sizeof page, &first);
     if (len == 0) return 0;
-    len = (uint32_t)__builtin_strnlen((const char*)bytes + sizeof page + name_at, len - name_at);
-    order = pst_listing_compare(wanted->name, wanted->name_len, dir,
-                                (const char*)bytes + sizeof page + name_at, len,
+    name = (const char*)bytes + sizeof page + name_at;
+    end = (const char*)__builtin_memchr(name, 0, len - name_at);
+    len = end != 0 ? (uint32_t)(end - name) : len - name_at;
+    order = pst_listing_compare(wanted->name, wanted->name_len, dir, name, len,
                                 first.type == PST_LISTING_DIRECTORY);
     if (!pst_entry_current(view, &there)) return 0;
     pst_listing_sooner(earliest, there.expires_ds);
