@@ -66,7 +66,7 @@ TreeWalks::Walk* TreeWalks::Covering(std::uint32_t mount, std::string_view direc
 void TreeWalks::Wanted(std::uint32_t mount, const std::string& directory) {
   if (directory.empty() || !mounts_[mount].origin->ListsRecursively()) return;
   if (Walk* walk = Covering(mount, directory)) {
-    walk->used_names += std::exchange(walk->ahead_names, 0);
+    Passed(walk, directory);
     return Pump(walk);
   }
   Parent* parent = ParentOf(mount, directory, true);
@@ -86,6 +86,20 @@ void TreeWalks::Counted(std::uint32_t mount, const std::string& directory, std::
   if (parent == nullptr) return;
   parent->names += children;
   ++parent->counted;
+}
+
+// The program has come to a directory: what streams before it have brought is used, and what its own has
+// if it waits for more of it. (Else it had been brought and was pushed out again.)
+void TreeWalks::Passed(Walk* walk, std::string_view directory) {
+  const std::string inside = std::string(Relative(directory, walk->top)) + "/";
+  for (Stream& stream : walk->streams) {
+    const bool here = inside.starts_with(stream.prefix);
+    if (here && !IsAhead(*walk, stream, directory)) return;
+    const std::uint64_t passed = std::exchange(stream.ahead_names, 0);
+    walk->ahead_names -= passed;
+    walk->used_names += passed;
+    if (here) return;
+  }
 }
 
 // True if the directory has not come whole: the stream has not got there, or stands in the middle of it.
@@ -181,7 +195,7 @@ void TreeWalks::PageDone(std::uint64_t number, std::size_t place, ListCall& call
   }
   std::vector<Awaited> awaited = std::exchange(stream->awaited, {});
   if (walk->given_up) stream->open.clear();
-  if (!awaited.empty()) walk->used_names += std::exchange(walk->ahead_names, 0);
+  if (!awaited.empty()) Passed(walk, awaited.front().directory);
   Pump(walk);
   WaitOnOrRelease(*walk, stream, std::move(awaited));
   // What many pages were read into lies in small holes by now.
@@ -210,6 +224,7 @@ void TreeWalks::Take(Walk* walk, Stream* stream, origin::ObjectInfo&& info) {
     return;
   }
   ++walk->ahead_names;
+  ++stream->ahead_names;
   stream->reached = info.name;
   const std::string path = origin::JoinNames(walk->top, info.name);
   const std::string_view directory = DirectoryOf(path);

@@ -80,6 +80,7 @@ class TreeWalks {
     std::string reached;  // the last path seen, relative to the walk's directory
     std::vector<Open> open;
     std::vector<Awaited> awaited;
+    std::uint64_t ahead_names = 0;  // brought, and not passed by the program yet
     bool by_bytes = true;     // the order of names so far
     bool by_folders = true;
     bool running = false;
@@ -91,8 +92,8 @@ class TreeWalks {
     std::string top;
     std::int64_t expires_ns = 0;
     std::deque<Stream> streams;
-    std::uint64_t ahead_names = 0;  // brought since the last question
-    std::uint64_t used_names = 0;   // brought before it
+    std::uint64_t ahead_names = 0;  // of all streams
+    std::uint64_t used_names = 0;   // brought and passed
     std::uint32_t pages_running = 0;
     bool given_up = false;
   };
@@ -117,6 +118,7 @@ class TreeWalks {
   void CloseTo(Walk* walk, Stream* stream, std::string_view directory);
   void Close(Walk* walk, Stream* stream);
   void Learn(Walk* walk, const std::string& directory, std::vector<origin::ObjectInfo> children);
+  static void Passed(Walk* walk, std::string_view directory);
   static bool IsAhead(const Walk& walk, const Stream& stream, std::string_view directory);
   void WaitOnOrRelease(const Walk& walk, Stream* stream, std::vector<Awaited> awaited);
   void DropEnded();
