@@ -148,8 +148,8 @@ static inline int pst_listing_load(const struct pst_view* view, const struct pst
   bytes = pst_entry_bytes(view, entry);
   if (!pst_listing_header(bytes, entry->length, head)) return 0;
   if (head->page != page || (listing_id != 0 && head->listing_id != listing_id)) return 0;
-  return head->path_len == wanted->dir_len &&
-         __builtin_memcmp(bytes + head->path_at, wanted->dir, wanted->dir_len) == 0;
+  if (head->path_len != wanted->dir_len) return 0;
+  return wanted->dir_len == 0 || __builtin_memcmp(bytes + head->path_at, wanted->dir, wanted->dir_len) == 0;
 }
 
 /* How many pages a listing has that began with `first`, and whether those are all. */
