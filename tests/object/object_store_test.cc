@@ -611,7 +611,8 @@ TEST_P(ObjectStoreTest, ASidecarKilledWhileItFillsLeavesNothingWrong) {
     Question part(1, kSize, random() % kSize, 2 * kMiB);
     Ask(part);
     ExpectBytes(part, part.offset, std::min<std::uint64_t>(kSize - part.offset, 2 * kMiB));
-    EXPECT_EQ(store->Stats().corrupt, 0u);
+    // At most the object whose file was just being made, which is then made anew.
+    EXPECT_LE(store->Stats().corrupt, 1u);
     store.reset();
   }
   Open();

@@ -295,9 +295,12 @@ TEST_F(AzuriteTest, ConnectionsAreKeptAlive) {
       ASSERT_TRUE(read.bytes == PatternBytes(10'000, i));
     }
   }
-  EXPECT_EQ(origin->Stats().requests, 100u);
-  EXPECT_EQ(origin->Stats().connects, 1u);
-  EXPECT_EQ(origin->Stats().bytes_read, 1'000'000u);
+  // On a slow machine a read may get a second request beside it, over a connection of its own.
+  const OriginStats stats = origin->Stats();
+  EXPECT_EQ(stats.requests, 100u + stats.hedges);
+  EXPECT_LE(stats.connects, 1u + stats.hedges);
+  EXPECT_GE(stats.bytes_read, 1'000'000u);
+  EXPECT_LE(stats.bytes_read, 1'000'000u + stats.hedges * 10'000u);
 }
 
 TEST_F(AzuriteTest, NoMoreConnectionsThanAllowed) {
