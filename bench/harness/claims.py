@@ -200,7 +200,7 @@ def make_wide_and_deep(folder):
 
 def memory_after_walks(workplace):
     """150,000 names in one folder, a walk over 100,000 files, a large file as a real file: then and after."""
-    make_wide_and_deep(workplace.ext4.folder)
+    make_wide_and_deep(pathlib.Path(workplace.ext4.folder))
     out = []
     for what, program, expected in (("names and a walk", WALK, f"{WIDE_NAMES} {DEEP_FOLDERS * DEEP_NAMES}"),
                                     ("a large materialisation", MAP, None)):
