@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "cache/base/loop.h"
+#include "cache/engine/name_paths.h"
 
 namespace penstock::cache {
 
@@ -32,9 +33,7 @@ bool FirstLook::Begin(std::uint32_t mount, const std::string& path, Asker asker,
 }
 
 bool FirstLook::IsFirst(std::uint32_t mount, const std::string& path) {
-  const std::size_t slash = path.rfind('/');
-  const CatalogKey directory{
-      mount, KeyOf(std::string_view(path).substr(0, slash == std::string::npos ? 0 : slash))};
+  const CatalogKey directory{mount, KeyOf(DirectoryOf(path))};
   if (!directories_.insert(directory).second) return false;
   directory_order_.push_back(directory);
   if (directory_order_.size() > kMaxDirectories) {

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "cache/engine/engine.h"
+#include "cache/engine/name_paths.h"
 
 namespace penstock::cache {
 namespace {
@@ -436,8 +437,7 @@ bool Listings::PathOf(std::uint32_t mount, pst_key128 id, std::string* path) {
 }
 
 void Listings::Forget(std::uint32_t mount, std::string_view path) {
-  const std::size_t slash = path.rfind('/');
-  const std::string_view parent = slash == std::string_view::npos ? std::string_view{} : path.substr(0, slash);
+  const std::string_view parent = DirectoryOf(path);
   const auto doomed = [&](std::string_view directory) {
     return directory == parent || IsBelow(directory, path);
   };

@@ -5,24 +5,9 @@
 #include <string>
 #include <vector>
 
+#include "cache/engine/name_paths.h"
+
 namespace penstock::cache {
-namespace {
-
-// "a/b/c" is "a/b" and "c".
-std::pair<std::string, std::string> Split(const std::string& path) {
-  const std::size_t slash = path.rfind('/');
-  if (slash == std::string::npos) return {"", path};
-  return {path.substr(0, slash), path.substr(slash + 1)};
-}
-
-std::string Join(const std::string& directory, std::string_view name) {
-  std::string path = directory;
-  if (!path.empty()) path += '/';
-  return path.append(name);
-}
-
-}  // namespace
-
 Siblings::Reader& Siblings::ReaderFor(const Place& place) {
   const pst_key128 id = KeyOf(place.directory);
   const Key key{place.mount, id.lo, id.hi, place.session};
@@ -49,7 +34,8 @@ std::uint32_t Siblings::MostWindow(std::uint32_t mount) const {
 }
 
 void Siblings::OnAsk(const FileInfo& file, std::uint64_t session) {
-  const auto [directory, name] = Split(file.path);
+  const std::string directory(DirectoryOf(file.path));
+  const std::string name(NameOf(file.path));
   const Place place{file.key.mount, session, directory};
   const auto listing = names_->listings().Known(place.mount, directory);
   if (!listing) return;
@@ -129,7 +115,7 @@ void Siblings::Prefetch(const Place& place, const Listings::Head& listing, Reade
 
 bool Siblings::PrefetchOne(const Place& place, const std::string& name, std::uint64_t group,
                            std::uint64_t* budget, FileKey* wanted) {
-  const std::string path = Join(place.directory, name);
+  const std::string path = JoinPath(place.directory, name);
   const NameEntry* entry = names_->Fresh(place.mount, path);
   if (entry == nullptr || entry->kind != PST_KIND_FILE || entry->size == 0 ||
       entry->size > options_.whole_file_bytes) {
@@ -145,14 +131,14 @@ bool Siblings::PrefetchOne(const Place& place, const std::string& name, std::uin
 }
 
 bool Siblings::IsNext(std::uint32_t mount, const std::string& from, const std::string& to) {
-  const std::string parent = Split(from).first;
-  if (Split(to).first != parent) return false;
+  const std::string parent(DirectoryOf(from));
+  if (DirectoryOf(to) != parent) return false;
   return names_->listings().Known(mount, parent) ? NextDirectory(mount, from) == to : from < to;
 }
 
 // Into the next directory, which its parent's listing tells.
 void Siblings::GoOn(const Place& place, std::uint32_t window) {
-  const std::string parent = Split(place.directory).first;
+  const std::string parent(DirectoryOf(place.directory));
   if (place.directory.empty()) return;
   if (names_->listings().Known(place.mount, parent)) return GoInto(place, window);
   names_->List(place.mount, parent, 0, 0, NextAsker(),
@@ -184,7 +170,8 @@ void Siblings::GoInto(const Place& place, std::uint32_t window) {
 // The directory that follows in the parent's listing; "" if none does, or it is not known.
 std::string Siblings::NextDirectory(std::uint32_t mount, const std::string& directory) {
   if (directory.empty()) return "";
-  const auto [parent, name] = Split(directory);
+  const std::string parent(DirectoryOf(directory));
+  const std::string name(NameOf(directory));
   const auto listing = names_->listings().Known(mount, parent);
   const std::int64_t here = listing ? names_->NumberOf(mount, parent, name) : -1;
   if (here < 0) return "";
@@ -192,7 +179,7 @@ std::string Siblings::NextDirectory(std::uint32_t mount, const std::string& dire
   std::int64_t looked = 0;
   names_->listings().Each(mount, parent, *listing, static_cast<std::uint64_t>(here + 1),
                           [&](const ListedChild& child) {
-                            if (child.kind == PST_KIND_DIRECTORY) next = Join(parent, child.name);
+                            if (child.kind == PST_KIND_DIRECTORY) next = JoinPath(parent, child.name);
                             return next.empty() && ++looked < kNextSearch;
                           });
   return next;

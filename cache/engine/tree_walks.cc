@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "cache/base/loop.h"
+#include "cache/engine/name_paths.h"
 #include "transport/base/limits.h"
 #include "transport/origin/names.h"
 #include "transport/origin/tree_plan.h"
@@ -24,11 +25,6 @@ constexpr std::uint64_t kGroupNames = 2 * kPageNames;  // a group of folders is 
 constexpr std::uint64_t kMaxGroups = 256;
 constexpr std::uint64_t kAheadOfUsed = 4;
 constexpr std::int64_t kParentNs = 60'000'000'000;  // two listings further apart are no walk
-
-std::string_view DirectoryOf(std::string_view path) {
-  const std::size_t slash = path.rfind('/');
-  return slash == std::string_view::npos ? std::string_view{} : path.substr(0, slash);
-}
 
 // `path` relative to `top`, which it lies below.
 std::string_view Relative(std::string_view path, std::string_view top) {

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "shim/core/config.h"
+#include "shim/core/decimal.h"
 #include "shim/core/hook.h"
 
 extern "C" __attribute__((visibility("hidden"))) const char __ehdr_start[];
@@ -32,17 +33,6 @@ int FindLibrary(dl_phdr_info* object, size_t, void* data) {
   return 1;
 }
 
-char* PutNumber(char* to, uint64_t value) {
-  char digits[24];
-  int count = 0;
-  do {
-    digits[count++] = static_cast<char>('0' + value % 10);
-    value /= 10;
-  } while (value != 0);
-  while (count > 0) *to++ = digits[--count];
-  return to;
-}
-
 void MakeKept() {
   if (__atomic_load_n(&g_kept_ready, __ATOMIC_ACQUIRE) != 0) return;
   if (g_kept.library[0] == '\0') dl_iterate_phdr(FindLibrary, g_kept.library);
@@ -56,8 +46,8 @@ void MakeKept() {
     memcpy(paths, prefix.path, prefix.len);
     paths += prefix.len;
   }
-  strcpy(PutNumber(stpcpy(g_kept.variables[2], kNames[2]),
-                   static_cast<uint64_t>(g_config.wait_ns) / 1'000'000),
+  strcpy(PutDecimal(static_cast<uint64_t>(g_config.wait_ns) / 1'000'000,
+                    stpcpy(g_kept.variables[2], kNames[2])),
          "ms");
   __atomic_store_n(&g_kept_ready, 1u, __ATOMIC_RELEASE);
 }

@@ -7,6 +7,7 @@
 #include <sys/socket.h>
 
 #include "shim/abi/handshake.h"
+#include "shim/core/decimal.h"
 #include "shim/core/fd_table.h"
 #include "shim/core/join.h"
 #include "shim/core/own_fd.h"
@@ -279,16 +280,6 @@ int PstTicketFd(uint64_t ticket) {
 }
 
 namespace {
-
-// `value` in decimal at `to`; where it ended.
-char* PutDecimal(uint64_t value, char* to) {
-  char digits[20];
-  int n = 0;
-  do digits[n++] = (char)('0' + value % 10);
-  while ((value /= 10) != 0);
-  while (n > 0) *to++ = digits[--n];
-  return to;
-}
 
 // The shadow directory that `fd` is, by our own path (job_path.h).
 int DirectoryByOwnPlace(int fd, const Ask& ask) {

@@ -4,21 +4,14 @@
 #include <fcntl.h>
 #include <string.h>
 
+#include "shim/core/decimal.h"
 #include "shim/core/path.h"
 #include "shim/core/raw.h"
 
 namespace penstock {
 
 void ProcFdPath(int fd, char* to) {
-  char digits[16];
-  int count = 0;
-  do {
-    digits[count++] = static_cast<char>('0' + fd % 10);
-    fd /= 10;
-  } while (fd != 0);
-  to = stpcpy(to, "/proc/self/fd/");
-  while (count > 0) *to++ = digits[--count];
-  *to = '\0';
+  *PutDecimal(static_cast<unsigned>(fd), stpcpy(to, "/proc/self/fd/")) = '\0';
 }
 
 int OutsideFdPath(int fd, char* to, uint32_t capacity) {

@@ -11,6 +11,7 @@
 
 #include "shim/calls/kept_env.h"
 #include "shim/core/config.h"
+#include "shim/core/decimal.h"
 #include "shim/core/raw.h"
 #include "shim/hooks/real.h"
 #include "shim/supervise/channel.h"
@@ -48,18 +49,6 @@ bool ThreadsApart() {
   for (const char* at = minor; minor != nullptr && *++at >= '0' && *at <= '9';)
     number = number * 10 + (*at - '0');
   return minor != nullptr && number < 34;
-}
-
-char* PutNumber(char* to, int value) {
-  char digits[12];
-  int count = 0;
-  do {
-    digits[count++] = static_cast<char>('0' + value % 10);
-    value /= 10;
-  } while (value != 0);
-  while (count > 0) *to++ = digits[--count];
-  *to++ = '\0';
-  return to;
 }
 
 // Says why programs are not supervised here, and that they run all the same.
@@ -117,7 +106,8 @@ const char* PstStartCommand(int fd, const char* path, char* const* argv, char* c
   const char* file = "-";
   if (fd >= 0) {
     file = text;
-    text = PutNumber(text, fd);
+    text = PutDecimal(static_cast<uint64_t>(fd), text);
+    *text++ = '\0';
   }
   size_t at = 0;
   words[at++] = argv != nullptr && argv[0] != nullptr ? argv[0] : path;

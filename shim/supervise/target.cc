@@ -7,6 +7,7 @@
 #include <sys/ioctl.h>
 #include <sys/uio.h>
 
+#include "shim/core/decimal.h"
 #include "shim/core/raw.h"
 
 #ifndef SECCOMP_ADDFD_FLAG_SEND
@@ -34,20 +35,8 @@ namespace {
 
 constexpr uint64_t kPage = 4096;
 
-char* PutNumber(char* to, uint64_t value) {
-  char digits[24];
-  int count = 0;
-  do {
-    digits[count++] = static_cast<char>('0' + value % 10);
-    value /= 10;
-  } while (value != 0);
-  while (count > 0) *to++ = digits[--count];
-  *to = '\0';
-  return to;
-}
-
 void ProcName(const Call& call, const char* what, char* to) {
-  to = PutNumber(stpcpy(to, "/proc/"), static_cast<uint64_t>(call.thread));
+  to = PutDecimal(static_cast<uint64_t>(call.thread), stpcpy(to, "/proc/"));
   *to++ = '/';
   strcpy(to, what);
 }
@@ -122,7 +111,9 @@ int PstCallerLink(const Call& call, const char* what, char* to) {
   return static_cast<int>(n);
 }
 
-void PstFdName(int fd, char* to) { PutNumber(stpcpy(to, "fd/"), static_cast<unsigned>(fd)); }
+void PstFdName(int fd, char* to) {
+  *PutDecimal(static_cast<unsigned>(fd), stpcpy(to, "fd/")) = '\0';
+}
 
 int PstOpenCallerFile(const Call& call, const char* what, int flags) {
   char name[64];

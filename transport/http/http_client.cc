@@ -58,8 +58,8 @@ class HttpClient::Impl {
     // One thread uses it: no locks. Sessions are resumed when a connection is opened anew.
     curl_share_setopt(share_, CURLSHOPT_SHARE, CURL_LOCK_DATA_SSL_SESSION);
     curl_multi_setopt(multi_, CURLMOPT_MAXCONNECTS, static_cast<long>(limits_.max_connections));
-    usable_ = multi_ != nullptr && events_.Attach(multi_).has_value();
-    if (!usable_) log::Error("http: no descriptors for events: are there too many open files?");
+    if (multi_ == nullptr || !events_.Attach(multi_))
+      log::Error("http: no descriptors for events: are there too many open files?");
     thread_ = StartThread("pst-http", [this] { Run(); });
   }
 
@@ -229,7 +229,9 @@ class HttpClient::Impl {
       EndWithout(exchange, Fault::kDeadline, "the deadline passed before the request was sent");
       return;
     }
-    if (!usable_) return EndWithout(exchange, Fault::kOther, "there is no epoll (open files?)");
+    if (!events_.attached()) {
+      return EndWithout(exchange, Fault::kOther, "there is no epoll (open files?)");
+    }
     std::unique_ptr<HttpTransfer> transfer;
     if (!idle_.empty()) {
       transfer = std::move(idle_.back());
@@ -368,7 +370,6 @@ class HttpClient::Impl {
   Pacer* const pacer_;
   SocketEvents events_;
   CURLM* multi_ = nullptr;
-  bool usable_ = false;
   CURLSH* share_ = nullptr;
 
   std::mutex mutex_;

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <utility>
 
 #include "transport/base/clock.h"
 
@@ -24,7 +25,9 @@ Result<void> SocketEvents::Attach(CURLM* multi) {
   event.events = EPOLLIN;
   event.data.fd = wake_fd_;
   if (epoll_fd_ < 0 || wake_fd_ < 0 || epoll_ctl(epoll_fd_, EPOLL_CTL_ADD, wake_fd_, &event) != 0) {
-    return std::unexpected(ErrnoError(errno, "http: epoll"));
+    const Error error = ErrnoError(errno, "http: epoll");
+    if (epoll_fd_ >= 0) close(std::exchange(epoll_fd_, -1));  // Wait() then only naps
+    return std::unexpected(error);
   }
   curl_multi_setopt(multi, CURLMOPT_SOCKETFUNCTION, &SocketEvents::OnSocket);
   curl_multi_setopt(multi, CURLMOPT_SOCKETDATA, this);
@@ -33,7 +36,7 @@ Result<void> SocketEvents::Attach(CURLM* multi) {
   return {};
 }
 
-int SocketEvents::OnSocket(CURL*, curl_socket_t socket, int what, void* self, void* known) {
+int SocketEvents::OnSocket(CURL*, curl_socket_t socket, int what, void* self, void*) {
   auto* events = static_cast<SocketEvents*>(self);
   if (what == CURL_POLL_REMOVE) {  // it may be closed already
     (void)epoll_ctl(events->epoll_fd_, EPOLL_CTL_DEL, socket, nullptr);
@@ -43,14 +46,9 @@ int SocketEvents::OnSocket(CURL*, curl_socket_t socket, int what, void* self, vo
   if ((what & CURL_POLL_IN) != 0) event.events |= EPOLLIN;
   if ((what & CURL_POLL_OUT) != 0) event.events |= EPOLLOUT;
   event.data.fd = socket;
-  const int first = known == nullptr ? EPOLL_CTL_ADD : EPOLL_CTL_MOD;
-  const int second = known == nullptr ? EPOLL_CTL_MOD : EPOLL_CTL_ADD;
-  if (epoll_ctl(events->epoll_fd_, first, socket, &event) != 0 &&
-      epoll_ctl(events->epoll_fd_, second, socket, &event) != 0) {
-    return -1;  // libcurl ends the transfers
-  }
-  curl_multi_assign(events->multi_, socket, events);
-  return 0;
+  const bool set = epoll_ctl(events->epoll_fd_, EPOLL_CTL_ADD, socket, &event) == 0 ||
+                   epoll_ctl(events->epoll_fd_, EPOLL_CTL_MOD, socket, &event) == 0;
+  return set ? 0 : -1;  // libcurl ends the transfers
 }
 
 int SocketEvents::OnTimer(CURLM*, long timeout_ms, void* self) {

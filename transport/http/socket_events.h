@@ -26,8 +26,10 @@ class SocketEvents {
   SocketEvents(const SocketEvents&) = delete;
   SocketEvents& operator=(const SocketEvents&) = delete;
 
-  // Before any transfer is added to `multi`, which outlives this object's use.
+  // Before any transfer is added to `multi`, which outlives this object's use. If it fails, Wait()
+  // only naps.
   Result<void> Attach(CURLM* multi);
+  bool attached() const { return epoll_fd_ >= 0; }
 
   // Waits for events, at most `timeout_ms` and not beyond libcurl's own timer, or until Wake().
   std::span<const epoll_event> Wait(int timeout_ms);
