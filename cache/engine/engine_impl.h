@@ -69,6 +69,7 @@ class EngineImpl final : public Engine, private ObjectSource {
   void Name(EngineOp* op);
   void Materialize(EngineOp* op);
   void StartRead(SourceRead* read) override;
+  std::uint32_t Parallelism(std::uint32_t mount) const override { return fetcher_.Parallelism(mount); }
   void ReadSource(SourceRead* read, const FileInfo& info);
 
   // The file of a version, asked for if it is not known; ESTALE if the name holds another one.

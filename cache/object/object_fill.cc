@@ -1,8 +1,11 @@
 // How an object's bytes arrive: pieces of up to 4 MiB from the source, several at a time, each
 // written to the file and then recorded in the .meta; what an earlier start left is read back and
-// checked.
+// checked. Zeros are not written: the hole that is there reads the same.
+#include <unistd.h>
+
 #include <algorithm>
 #include <cerrno>
+#include <cstring>
 #include <utility>
 
 #include "cache/object/object_store_impl.h"
@@ -10,6 +13,49 @@
 #include "transport/base/log.h"
 
 namespace penstock::cache::object {
+namespace {
+
+bool AllZero(const std::byte* at, std::uint64_t bytes) {
+  return bytes == 0 || (*at == std::byte{0} && std::memcmp(at, at + 1, bytes - 1) == 0);
+}
+
+// Of a range that holds nothing but zeros.
+std::uint32_t ZeroCrc(std::uint64_t bytes) {
+  static const std::byte zeros[PST_RANGE_BYTES] = {};
+  static const std::uint32_t whole = Crc32c(zeros);
+  return bytes == PST_RANGE_BYTES ? whole : Crc32c({zeros, static_cast<std::size_t>(bytes)});
+}
+
+// A stretch of a file of which nothing was ever written. Where the file system can't say: false.
+bool IsHole(int fd, std::uint64_t offset, std::uint64_t bytes) {
+  const off_t data = ::lseek(fd, static_cast<off_t>(offset), SEEK_DATA);
+  return data < 0 ? errno == ENXIO : static_cast<std::uint64_t>(data) >= offset + bytes;
+}
+
+}  // namespace
+
+std::size_t Store::MostRuns(const Object& object) const {
+  const Waiter& waiter = *object.waiters.front();
+  return std::clamp<std::size_t>(2 * std::size_t{waiter.source->Parallelism(waiter.op->mount)},
+                                 kMinRuns, kMaxRuns);
+}
+
+// Memory that was just used costs nothing to touch; fresh memory costs as much as the copy into it.
+std::unique_ptr<std::byte[]> Store::TakeBuffer(std::uint64_t bytes) {
+  if (bytes <= kPieceBytes / 4) return std::make_unique_for_overwrite<std::byte[]>(bytes);
+  if (spare_.empty()) return std::make_unique_for_overwrite<std::byte[]>(kPieceBytes);
+  auto buffer = std::move(spare_.back());
+  spare_.pop_back();
+  return buffer;
+}
+
+// REQUIRES: the run is out of runs_.
+void Store::GiveBuffer(Run* run) {
+  if (run->buffer != nullptr && run->bytes > kPieceBytes / 4) {
+    spare_.push_back(std::move(run->buffer));
+  }
+  run->buffer.reset();
+}
 
 // Fetches go round robin over the objects, so that a small file does not wait for a large one.
 void Store::Pump() {
@@ -25,6 +71,11 @@ void Store::Pump() {
       MaybeDelete(object);
       continue;
     }
+    if (runs_.size() >= MostRuns(*object)) {
+      object->queued = true;
+      wanting_.push_back(object);
+      continue;
+    }
     object->runs++;  // keeps it: what is started may fail at once and end the object
     if (StartNextRun(object)) {
       if (!object->queued && !object->doomed) {
@@ -36,6 +87,7 @@ void Store::Pump() {
     object->runs--;
     MaybeDelete(object);
   }
+  if (runs_.empty()) spare_.clear();
   pumping_ = false;
 }
 
@@ -106,12 +158,23 @@ void Store::StartRun(Object* object, Waiter* waiter, std::uint64_t piece, std::u
     run->reserved = run->bytes;
     reserved_[object->memory] += run->reserved;
   }
-  run->buffer = std::make_unique_for_overwrite<std::byte[]>(run->bytes);
+  if (!check) run->buffer = TakeBuffer(run->bytes);
   object->runs++;
   object->pieces[piece].running |= run->mask();
   runs_[run] = std::move(owned);
   const std::uint64_t offset = run->range() * PST_RANGE_BYTES;
   if (check) {
+    run->hole = IsHole(object->files.data.get(), offset, run->bytes);
+    if (run->hole) {
+      // Zeros: no page of cache, and no time, is spent on them.
+      StartIo(run, object->files.meta.get(), run->records, count * kMetaRecordBytes,
+              MetaRecordOffset(run->range()), false, [](FileOp* op) {
+                auto* self = static_cast<Run*>(op->user);
+                self->store->OnData(self);
+              });
+      return;
+    }
+    run->buffer = TakeBuffer(run->bytes);
     StartIo(run, object->files.data.get(), run->buffer.get(), run->bytes, offset, false,
             [](FileOp* op) {
               auto* self = static_cast<Run*>(op->user);
@@ -142,15 +205,27 @@ void Store::OnSource(Run* run) {
     RunFailed(run, run->read.err, false);
     return;
   }
+  std::uint64_t first = run->bytes, end = 0;  // what is not zeros
   for (std::uint32_t i = 0; i < run->count; i++) {
     const std::uint64_t at = std::uint64_t{i} * PST_RANGE_BYTES;
     const std::uint64_t length = std::min<std::uint64_t>(PST_RANGE_BYTES, run->bytes - at);
+    const std::byte* bytes = run->buffer.get() + at;
+    const bool zero = AllZero(bytes, length);
+    if (!zero) {
+      first = std::min(first, at);
+      end = at + length;
+    }
     EncodeRecord(run->object->key, run->range() + i,
-                 Crc32c({run->buffer.get() + at, static_cast<std::size_t>(length)}),
+                 zero ? ZeroCrc(length) : Crc32c({bytes, static_cast<std::size_t>(length)}),
                  run->records + i * kMetaRecordBytes);
   }
-  StartIo(run, run->object->files.data.get(), run->buffer.get(), run->bytes,
-          run->range() * PST_RANGE_BYTES, true, [](FileOp* op) {
+  run->written = end > first ? end - first : 0;
+  if (run->written == 0) {
+    DataWritten(run);
+    return;
+  }
+  StartIo(run, run->object->files.data.get(), run->buffer.get() + first, run->written,
+          run->range() * PST_RANGE_BYTES + first, true, [](FileOp* op) {
             auto* self = static_cast<Run*>(op->user);
             self->store->OnData(self);
           });
@@ -188,7 +263,9 @@ int Store::ContinueIo(Run* run, std::uint64_t length) {
 }
 
 void Store::OnData(Run* run) {
-  const int state = ContinueIo(run, run->bytes);
+  const int state = ContinueIo(run, run->hole    ? run->count * kMetaRecordBytes
+                                    : run->check ? run->bytes
+                                                 : run->written);
   if (state == 0) return;
   if (run->check) {
     if (state > 0 && CheckRun(run)) {
@@ -201,7 +278,13 @@ void Store::OnData(Run* run) {
   }
   if (state < 0) {
     RunFailed(run, -state, true);
-  } else if (run->object->memory) {
+  } else {
+    DataWritten(run);
+  }
+}
+
+void Store::DataWritten(Run* run) {
+  if (run->object->memory) {
     EndRun(run);
   } else {
     // Only now: presence is recorded when the bytes are there.
@@ -222,17 +305,19 @@ void Store::OnRecords(Run* run) {
 }
 
 bool Store::CheckRun(Run* run) {
-  std::byte records[kPieceRanges * kMetaRecordBytes];
   const auto length = static_cast<ssize_t>(run->count * kMetaRecordBytes);
-  if (::pread(run->object->files.meta.get(), records, static_cast<std::size_t>(length),
+  if (!run->hole &&
+      ::pread(run->object->files.meta.get(), run->records, static_cast<std::size_t>(length),
               static_cast<off_t>(MetaRecordOffset(run->range()))) != length)
     return false;
   for (std::uint32_t i = 0; i < run->count; i++) {
     const std::uint64_t at = std::uint64_t{i} * PST_RANGE_BYTES;
     const std::uint64_t bytes = std::min<std::uint64_t>(PST_RANGE_BYTES, run->bytes - at);
     const auto crc =
-        DecodeRecord(run->object->key, run->range() + i, records + i * kMetaRecordBytes);
-    if (!crc || *crc != Crc32c({run->buffer.get() + at, static_cast<std::size_t>(bytes)}))
+        DecodeRecord(run->object->key, run->range() + i, run->records + i * kMetaRecordBytes);
+    if (!crc ||
+        *crc != (run->hole ? ZeroCrc(bytes)
+                           : Crc32c({run->buffer.get() + at, static_cast<std::size_t>(bytes)})))
       return false;
   }
   return true;
@@ -262,8 +347,8 @@ void Store::EndRun(Run* run) {
   if (!object->doomed) {
     piece.present |= run->mask();
     piece.unchecked &= ~run->mask();
-    if (!run->check) SetBytes(object, object->bytes + run->bytes);
-    run->buffer.reset();
+    if (!run->check) SetBytes(object, object->bytes + run->written);
+    GiveBuffer(run);
     std::vector<EngineOp*> complete;
     for (Waiter* waiter : object->waiters) {
       if (Advance(waiter)) complete.push_back(waiter->op);
@@ -284,6 +369,7 @@ void Store::RunFailed(Run* run, int err, bool of_disk) {
   auto it = runs_.find(run);
   std::unique_ptr<Run> owned = std::move(it->second);
   runs_.erase(it);
+  GiveBuffer(run);
   object->pieces[run->piece].running &= ~run->mask();
   reserved_[object->memory] -= run->reserved;
   const std::uint64_t from = run->range(), to = from + run->count;

@@ -62,6 +62,8 @@ class ObjectSource {
  public:
   virtual ~ObjectSource() = default;
   virtual void StartRead(SourceRead* read) = 0;
+  // How many reads at once bring the mount's origin to its best.
+  virtual std::uint32_t Parallelism(std::uint32_t mount) const = 0;
 };
 
 struct ObjectStoreStats {

@@ -22,8 +22,11 @@ namespace penstock::cache::object {
 
 inline constexpr std::uint32_t kPieceRanges = 64;  // a piece: one mask, 4 MiB, one read
 inline constexpr std::uint64_t kPieceBytes = std::uint64_t{kPieceRanges} * PST_RANGE_BYTES;
-inline constexpr std::size_t kMaxRuns = 6;    // in flight: at most 24 MiB of buffers
-inline constexpr int kMaxAttempts = 3;        // of one question, when objects turn bad
+// In flight: twice as many as the origin takes at once, so that one is on the wire while another is
+// written.
+inline constexpr std::size_t kMinRuns = 6;
+inline constexpr std::size_t kMaxRuns = 16;  // 64 MiB of buffers
+inline constexpr int kMaxAttempts = 3;       // of one question, when objects turn bad
 inline constexpr std::int64_t kRunTimeoutNs = 60'000'000'000;
 static_assert(kPieceBytes <= 8u << 20, "SourceRead's limit");
 
@@ -79,8 +82,10 @@ struct Run {
   std::uint64_t piece = 0;
   std::uint32_t first = 0, count = 0;  // ranges within the piece
   std::uint64_t bytes = 0;
+  std::uint64_t written = 0;   // of them, to the file: ranges of zeros at both ends stay holes
   std::uint64_t reserved = 0;  // counted in the store's reserved_
-  bool check = false;          // reads back what an earlier start wrote
+  bool check = false;          // reads back what an earlier start wrote ...
+  bool hole = false;           // ... which is nothing: its records must say zeros
   std::unique_ptr<std::byte[]> buffer;
   std::byte records[kPieceRanges * kMetaRecordBytes];
   SourceRead read;
@@ -123,8 +128,12 @@ class Store final : public ObjectStore {
   Piece& PieceOf(Object* object, std::uint64_t piece);
   void StartRun(Object* object, Waiter* waiter, std::uint64_t piece, std::uint32_t first,
                 std::uint32_t count, bool check);
+  std::size_t MostRuns(const Object& object) const;
+  std::unique_ptr<std::byte[]> TakeBuffer(std::uint64_t bytes);
+  void GiveBuffer(Run* run);
   void OnSource(Run* run);
   void OnData(Run* run);
+  void DataWritten(Run* run);
   void OnRecords(Run* run);
   void StartIo(Run* run, int fd, std::byte* buffer, std::uint64_t length, std::uint64_t offset,
                bool write, void (*done)(FileOp*));
@@ -158,6 +167,8 @@ class Store final : public ObjectStore {
   std::unordered_map<EngineOp*, std::unique_ptr<Waiter>> waiters_;
   std::deque<Object*> wanting_;  // round robin over objects that want runs
   std::unordered_map<Run*, std::unique_ptr<Run>> runs_;
+  std::vector<std::unique_ptr<std::byte[]>>
+      spare_;  // buffers of whole pieces, as long as runs follow each other
   std::size_t open_count_ = 0;
   bool pumping_ = false;
 

@@ -46,7 +46,7 @@ class Source final : public ObjectSource {
       inflight--;
       read->err = fail_at >= read->offset && fail_at < read->offset + read->length ? EIO : 0;
       for (std::uint64_t i = 0; read->err == 0 && i < read->length; i++)
-        read->buffer[i] = ByteAt(read->id.lo, read->version, read->offset + i);
+        read->buffer[i] = sparse(read->offset + i) ? std::byte{0} : ByteAt(read->id.lo, read->version, read->offset + i);
       read->done(read);
     };
     if (hold) {
@@ -57,13 +57,17 @@ class Source final : public ObjectSource {
       loop_->Post(std::move(answer));
     }
   }
+  std::uint32_t Parallelism(std::uint32_t) const override { return parallelism; }
   void Release() {
     hold = false;
     for (auto& answer : std::exchange(held, {})) loop_->Post(std::move(answer));
   }
 
+  std::uint32_t parallelism = 3;
   std::uint64_t requests = 0, bytes = 0;
   int inflight = 0, max_inflight = 0;
+  bool sparse(std::uint64_t at) const { return at >= zeros_from && at < zeros_to; }
+  std::uint64_t zeros_from = 0, zeros_to = 0;
   std::uint64_t fail_at = UINT64_MAX;
   bool at_once = false, hold = false;
   std::deque<Loop::Task> held;
@@ -188,6 +192,63 @@ TEST_P(ObjectStoreTest, AWholeFileArrivesInParallelPieces) {
   EXPECT_EQ(source.bytes, size) << "fetched once";
   EXPECT_EQ(store->Stats().hits, 1u);
   EXPECT_EQ(store->Stats().bytes, size);
+}
+
+TEST_P(ObjectStoreTest, AsManyPiecesAreUnderWayAsTheOriginIsWorth) {
+  Open();
+  for (const std::uint32_t parallelism : {1u, 7u, 64u}) {
+    source.parallelism = parallelism;
+    source.max_inflight = 0;
+    source.hold = true;
+    Question whole(parallelism, 96 * kMiB);
+    config.max_bytes = 1024 * kMiB;
+    Reopen();
+    store->Materialize(&whole, &source);
+    EXPECT_EQ(source.inflight, parallelism == 1 ? 6 : parallelism == 7 ? 14 : 16);
+    source.Release();
+    Wait(whole);
+    EXPECT_EQ(whole.err, 0);
+  }
+}
+
+TEST_P(ObjectStoreTest, ZerosTakeNoRoomAndAreCheckedLikeAllBytes) {
+  config.max_bytes = 1024 * kMiB;
+  Open();
+  const std::uint64_t size = 100 * kMiB + 777;
+  source.zeros_from = 3 * kMiB + 100'000;
+  source.zeros_to = 97 * kMiB + 5;
+  const auto check = [&](const Question& question) {
+    ASSERT_EQ(question.err, 0);
+    std::vector<std::byte> bytes(size);
+    ASSERT_EQ(::pread(question.fd, bytes.data(), size, 0), static_cast<ssize_t>(size));
+    for (std::uint64_t i = 0; i < size; i++)
+      ASSERT_EQ(bytes[i], source.sparse(i) ? std::byte{0} : ByteAt(1, 5, i)) << i;
+  };
+  Question whole(1, size);
+  Ask(whole);
+  check(whole);
+  EXPECT_LE(store->Stats().bytes, 12 * kMiB);
+  struct stat st;
+  ASSERT_EQ(::fstat(whole.fd, &st), 0);
+  EXPECT_LE(static_cast<std::uint64_t>(st.st_blocks) * 512, 12 * kMiB);
+  whole.CloseFd();
+  Reopen();
+  Question again(1, size);
+  Ask(again);
+  check(again);
+  EXPECT_EQ(source.bytes, size) << "found on disk";
+  again.CloseFd();
+  store.reset();
+  // A hole where bytes were is no less an error than other bytes.
+  const std::string file = FileOf(1);
+  ::chmod(file.c_str(), 0600);
+  fs::resize_file(file, 0);
+  fs::resize_file(file, size);
+  Open();
+  Question third(1, size);
+  Ask(third);
+  check(third);
+  EXPECT_EQ(store->Stats().corrupt, 1u);
 }
 
 TEST_P(ObjectStoreTest, OnlyTheRangesThatAreNeededAreFetched) {

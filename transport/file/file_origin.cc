@@ -104,10 +104,10 @@ void FileOrigin::Read(ReadOp* op) {
 void FileOrigin::ReadFinished(void* origin, FileRead* read, Error error) {
   auto* self = static_cast<FileOrigin*>(origin);
   ReadOp* op = read->op();
-  const std::uint64_t size = read->size();
+  const std::uint64_t bytes = read->size() - read->hole_bytes();
   self->Unregister(op);
   delete read;
-  if (error.code == Code::kOk) self->bytes_read_.fetch_add(size, std::memory_order_relaxed);
+  if (error.code == Code::kOk) self->bytes_read_.fetch_add(bytes, std::memory_order_relaxed);
   self->Complete(op, error);
 }
 

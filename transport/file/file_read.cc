@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstring>
 #include <utility>
 
 #include "transport/base/clock.h"
@@ -16,7 +17,8 @@ namespace {
 
 constexpr unsigned kMaxStarts = 3;
 constexpr unsigned kMaxTickWaits = 5;
-constexpr std::int64_t kTickNs = 20 * kNsPerMs;  // no less than a tick at 100 Hz, with room
+constexpr std::uint64_t kLeastStepBytes = 64 << 10;  // many small holes are read through
+constexpr std::int64_t kTickNs = 20 * kNsPerMs;      // no less than a tick at 100 Hz, with room
 static_assert(std::tuple_size_v<std::array<iovec, 64>> == limits::kFileReadStepBuffers);
 
 }  // namespace
@@ -67,9 +69,9 @@ void FileRead::CheckBefore() {
   if (op_->offset > op_->info.size || size_ > op_->info.size - op_->offset) {
     return Fail(Code::kTruncated, "reading past the end of a file");
   }
+  sparse_ = before_.st_blocks * 512 < before_.st_size;
   const bool waited = tick_waits_ > 0 && SameVersion(earlier, before_);
-  const std::int64_t left_ns =
-      TickLeftNs(before_, SystemClock::Get().WallNs(), kTickNs, waited);
+  const std::int64_t left_ns = TickLeftNs(before_, SystemClock::Get().WallNs(), kTickNs, waited);
   if (left_ns > 0) return WaitForTick(left_ns);
   ReadMore();
 }
@@ -83,7 +85,31 @@ void FileRead::WaitForTick(std::int64_t ns) {
   SubmitStep(&FileRead::CheckBefore);
 }
 
+// Zeros for the stretches that the file system knows to be holes: reading them would fill the page
+// cache with them. Returns how far a read may go before the next hole. Where the file system can't
+// tell, all is data.
+std::uint64_t FileRead::FillHoles() {
+  while (sparse_ && done_bytes_ < size_) {
+    const std::uint64_t at = op_->offset + done_bytes_;
+    const off_t data = lseek(file_, static_cast<off_t>(at), SEEK_DATA);
+    if (data < 0 && errno != ENXIO) sparse_ = false;
+    const std::uint64_t end = data < 0 ? op_->info.size : static_cast<std::uint64_t>(data);
+    if (!sparse_) break;
+    if (end <= at) {
+      const off_t hole = lseek(file_, static_cast<off_t>(at), SEEK_HOLE);
+      return std::max(hole < 0 ? 0 : static_cast<std::uint64_t>(hole) - at, kLeastStepBytes);
+    }
+    const std::uint64_t step =
+        std::min({end - at, size_ - done_bytes_, op_->buffers[buffer_].size() - buffer_filled_});
+    std::memset(op_->buffers[buffer_].data() + buffer_filled_, 0, step);
+    hole_bytes_ += step;
+    Advance(step);
+  }
+  return limits::kFileReadStepBytes;
+}
+
 void FileRead::ReadMore() {
+  const std::uint64_t most = std::min<std::uint64_t>(FillHoles(), limits::kFileReadStepBytes);
   if (cancelled_.load(std::memory_order_relaxed)) return Fail(Code::kCancelled, "reading a file");
   if (SystemClock::Get().NowNs() >= op_->deadline_ns) {
     return Fail(Code::kDeadline, "reading a file", true);
@@ -91,12 +117,11 @@ void FileRead::ReadMore() {
   unsigned count = 0;
   std::size_t bytes = 0;
   std::size_t skip = buffer_filled_;
-  for (std::size_t i = buffer_;
-       i < op_->buffers.size() && count < vector_.size() && bytes < limits::kFileReadStepBytes;
+  for (std::size_t i = buffer_; i < op_->buffers.size() && count < vector_.size() && bytes < most;
        ++i, skip = 0) {
     const auto rest = op_->buffers[i].subspan(skip);
     if (rest.empty()) continue;
-    const std::size_t take = std::min(rest.size(), limits::kFileReadStepBytes - bytes);
+    const std::size_t take = std::min<std::size_t>(rest.size(), most - bytes);
     vector_[count++] = {rest.data(), take};
     bytes += take;
   }
@@ -113,7 +138,11 @@ void FileRead::OnRead() {
   if (result == -EINTR) return ReadMore();
   if (result < 0) return End(ErrnoError(static_cast<int>(-result), "reading a file"));
   if (result == 0) return Changed("reading a file that became shorter");
-  auto read = static_cast<std::uint64_t>(result);
+  Advance(static_cast<std::uint64_t>(result));
+  ReadMore();
+}
+
+void FileRead::Advance(std::uint64_t read) {
   done_bytes_ += read;
   while (read > 0) {
     const std::size_t room = op_->buffers[buffer_].size() - buffer_filled_;
@@ -125,7 +154,6 @@ void FileRead::OnRead() {
       buffer_filled_ = 0;
     }
   }
-  ReadMore();
 }
 
 void FileRead::CheckAfter() {
@@ -147,6 +175,7 @@ void FileRead::Changed(const char* context) {
   close(file_);
   file_ = -1;
   done_bytes_ = 0;
+  hole_bytes_ = 0;
   buffer_ = 0;
   buffer_filled_ = 0;
   Open();

@@ -33,6 +33,7 @@ class FileRead : private FileCall {
   void Cancel() { cancelled_.store(true, std::memory_order_relaxed); }
   ReadOp* op() const { return op_; }
   std::uint64_t size() const { return size_; }
+  std::uint64_t hole_bytes() const { return hole_bytes_; }  // of them, never read
 
  private:
   static FileRead* Of(FileCall* call) { return static_cast<FileRead*>(call); }
@@ -42,7 +43,9 @@ class FileRead : private FileCall {
   void OnOpened();
   void CheckBefore();
   void WaitForTick(std::int64_t ns);
+  std::uint64_t FillHoles();
   void ReadMore();
+  void Advance(std::uint64_t read);
   void OnRead();
   void CheckAfter();
   void Changed(const char* context);
@@ -65,6 +68,8 @@ class FileRead : private FileCall {
   unsigned tick_waits_ = 0;
   std::uint64_t size_ = 0;  // bytes asked for
   std::uint64_t done_bytes_ = 0;
+  std::uint64_t hole_bytes_ = 0;
+  bool sparse_ = false;            // fewer blocks than bytes
   std::size_t buffer_ = 0;         // the first buffer that is not full
   std::size_t buffer_filled_ = 0;  // bytes in it
   std::array<iovec, 64> vector_{};

@@ -18,8 +18,8 @@
 #include <thread>
 
 #include "tests/transport/origin/op_runner.h"
-#include "transport/file/file_version.h"
 #include "transport/base/random.h"
+#include "transport/file/file_version.h"
 
 namespace penstock::origin {
 namespace {
@@ -99,6 +99,35 @@ TEST_P(FileOriginTest, ReadsAboveTheStepSize) {
   const auto read = ReadNow(*origin_, "huge", 5, bytes.size() - 5, "", 37u << 20);
   ASSERT_EQ(read.error.code, Code::kOk);
   EXPECT_TRUE(read.bytes == bytes.substr(5));
+}
+
+TEST_P(FileOriginTest, HolesAreZerosThatNobodyReads) {
+  constexpr std::size_t kSize = (24u << 20) + 99;
+  std::string bytes(kSize, '\0');
+  Write("sparse", "");
+  fs::resize_file(folder_ / "sparse", kSize);
+  const int fd = open((folder_ / "sparse").c_str(), O_WRONLY);
+  std::size_t written = 0;
+  for (const std::size_t at :
+       {std::size_t{0}, std::size_t{5'000'001}, std::size_t{17u << 20}, kSize - 70'000}) {
+    const std::string piece = PatternBytes(70'000);
+    ASSERT_EQ(pwrite(fd, piece.data(), piece.size(), static_cast<off_t>(at)),
+              static_cast<ssize_t>(piece.size()));
+    bytes.replace(at, piece.size(), piece);
+    written += piece.size();
+  }
+  close(fd);
+  const auto whole = ReadNow(*origin_, "sparse", 0, kSize, "", 333'333);
+  ASSERT_EQ(whole.error.code, Code::kOk) << whole.error.context;
+  EXPECT_TRUE(whole.bytes == bytes);
+  EXPECT_LT(origin_->Stats().bytes_read, 4 * written) << "holes were read";
+  for (const auto& [offset, size] : {std::pair<std::size_t, std::size_t>{4'999'000, 2000},
+                                     {5'070'000, 10'000'000},
+                                     {6'000'000, 1}}) {
+    const auto part = ReadNow(*origin_, "sparse", offset, size, "", 4097);
+    ASSERT_EQ(part.error.code, Code::kOk);
+    EXPECT_TRUE(part.bytes == bytes.substr(offset, size)) << offset;
+  }
 }
 
 TEST_P(FileOriginTest, VersionsMustMatch) {
