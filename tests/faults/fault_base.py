@@ -85,8 +85,8 @@ class Outcome:
 class Readers:
     """Reader processes through the shim, which live until close()."""
 
-    def __init__(self, job, data, count):
-        argv = job.run_command(["python3", os.path.join(_HERE, "reader.py"), COVERED, data.root])
+    def __init__(self, job, data, count, wrap=list):
+        argv = wrap(job.run_command(["python3", os.path.join(_HERE, "reader.py"), COVERED, data.root]))
         self._all = [subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                                       env=job.environment(), bufsize=0) for _ in range(count)]
         for process in self._all:
@@ -120,6 +120,11 @@ class Readers:
     def all(self, names, within=180, **order):
         self.start(names, **order)
         return self.finish(within)
+
+    def kill(self):
+        """All at once, whatever they are doing."""
+        for process in self._all:
+            process.kill()
 
     def close(self):
         for process in self._all:

@@ -47,14 +47,19 @@ class Job:
     """One job. Use as a context manager; start() is separate, so a test can run without a sidecar."""
 
     def __init__(self, mounts, containers=False, credentials=None, memory="256MiB", nvme="1GiB",
-                 wait="20s", linger="2s", origin_folders=(), netns_of=0, sidecar_keys=None, tables=None):
+                 wait="20s", linger="2s", origin_folders=(), netns_of=0, sidecar_keys=None, tables=None,
+                 shared_in=None, program_folders=()):
         self.base = tempfile.mkdtemp(prefix="pst-job-", dir="/tmp")
         os.chmod(self.base, 0o755)
         self.containers = containers
         self.credentials = dict(credentials or {})
         self.wait = wait
         self.mounts = mounts
-        self.shared = self._folder("shared", 0o777)      # as an emptyDir is
+        if shared_in:                                    # another file system: /dev/shm
+            self.shared = tempfile.mkdtemp(prefix="pst-shared-", dir=shared_in)
+            os.chmod(self.shared, 0o777)
+        else:
+            self.shared = self._folder("shared", 0o777)  # as an emptyDir is
         self.scratch = self._folder("scratch", 0o777)
         self.cache = self._folder("cache", 0o700)
         if containers:
@@ -69,7 +74,7 @@ class Job:
         common = [(self.shared, self.shared, False), (self.config_folder, self.config_folder, True),
                   (build_dir(), BUILD_INSIDE, True)]
         self._program_side = Container(program, PROGRAM_UID, common + [
-            (self.scratch, self.scratch, False)])
+            (self.scratch, self.scratch, False)] + [(f, f, True) for f in program_folders])
         self._sidecar_side = Container(program, SIDECAR_UID, common + [
             (self.cache, self.cache, False)] + [(f, f, True) for f in origin_folders], netns_of)
 
@@ -251,6 +256,7 @@ class Job:
         finally:
             self.end_lingering()
             shutil.rmtree(self.base, ignore_errors=True)
+            shutil.rmtree(self.shared, ignore_errors=True)
 
     def end_lingering(self):
         """Ends a sidecar that `penstock run` started by itself, without waiting for its linger."""
