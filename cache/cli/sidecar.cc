@@ -88,7 +88,7 @@ void CleanEnvironment() {
   fcntl(3, F_SETFD, 0);
   close_range(4, ~0u, 0);
   if (chdir("/") != 0) _exit(1);
-  const char* argv[] = {program.c_str(), "-c", config.c_str(), "--linger",
+  const char* argv[] = {program.c_str(), "-c", config.c_str(), "--linger", "--keep",
                         "--ready-fd",    "3",  nullptr};
   execv(program.c_str(), const_cast<char**>(argv));
   dprintf(2, "%s cannot be started: %s\n", program.c_str(), strerror(errno));
@@ -213,7 +213,8 @@ bool EnsureSidecar(const cache::Config& config, bool start) {
     Complain(problem);
     return false;
   }
-  if (!StartAndWait(config)) return false;
+  // The keeper of one that was killed may have been faster.
+  if (!StartAndWait(config) && AskToStay(config, &problem) != Answer::kThere) return false;
   if (AskToStay(config, &problem) != Answer::kThere) {
     Complain(problem);
     return false;

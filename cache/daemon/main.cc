@@ -13,7 +13,9 @@
 #include "cache/config/config.h"
 #include "cache/config/version.h"
 #include "cache/crash/crash_report.h"
+#include "cache/daemon/keeper.h"
 #include "cache/daemon/sidecar.h"
+#include "cache/session/socket_files.h"
 #include "transport/base/environment.h"
 #include "transport/base/log.h"
 #include "transport/base/thread.h"
@@ -32,6 +34,7 @@ constexpr const char* kFooter =
 
 struct Options {
   std::string config_file;
+  bool keep = false;
   SidecarOptions sidecar;
 };
 
@@ -80,6 +83,23 @@ int Serve(const Options& options) {
   return (*sidecar)->Run();
 }
 
+// Stays small: it only starts the sidecar, and another one after that one's death.
+int Keep(const Options& options) {
+  const auto config = LoadConfig(options.config_file);
+  if (!config) {
+    for (const ConfigError& error : config.error())
+      fmt::print(stderr, "penstockd: {}\n", error.ToString());
+    return 2;
+  }
+  KeptSidecar kept;
+  kept.program = OwnProgram();
+  kept.lock_path = config->sidecar.socket + ".lock";
+  kept.arguments = {"-c", config->file};
+  if (options.sidecar.linger) kept.arguments.emplace_back("--linger");
+  kept.ready_fd = options.sidecar.ready_fd;
+  return KeepSidecar(kept);
+}
+
 int Main(int argc, char** argv) {
   Options options;
   const cli::Command command{
@@ -89,6 +109,8 @@ int Main(int argc, char** argv) {
       {{"-c,--config", &options.config_file, "The job's configuration", true, "FILE"},
        {"--linger", &options.sidecar.linger,
         "End sidecar.linger after the last program, as `penstock run` wants it"},
+       {"--keep", &options.keep,
+        "Start another one when it is killed or crashes, as `penstock run` wants it"},
        {"--ready-fd", &options.sidecar.ready_fd,
         "Write a byte to this descriptor once it listens"}},
       {},
@@ -97,6 +119,7 @@ int Main(int argc, char** argv) {
   const auto parsed = cli::ParseArguments(command, {argv + 1, argv + std::max(argc, 1)});
   if (!parsed) return parsed.error();
   HideSecrets();  // from /proc, core dumps and children; before there is a second thread
+  if (options.keep) return Keep(options);
   PrepareSignals();
   BoundMalloc();
   OnThreadStart(&UseAlternateStack);

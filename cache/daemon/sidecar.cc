@@ -23,6 +23,7 @@
 #include "cache/config/version.h"
 #include "cache/crash/crash_report.h"
 #include "cache/daemon/mount_origin.h"
+#include "cache/session/handshake.h"
 #include "shim/abi/open_file.h"
 #include "transport/base/clock.h"
 #include "transport/base/log.h"
@@ -351,12 +352,24 @@ bool Sidecar::MakeEngineParts(StartProblem* problem) {
   registry.admin_uids = config_.sidecar.admin_uids;
   registry.max_sessions = budget_.sessions;
   registry.max_handshakes = budget_.handshakes;
+  ListPrograms();
+  registry.programs = programs_.get();
   registry_ = std::make_unique<Registry>(&context_, arena_.get(), registry,
                                          [this](AdminRequest request, AdminReply reply) {
                                            admin_->Handle(std::move(request), std::move(reply));
                                          });
   probes_ = std::make_unique<Probes>(loop_.get(), std::move(targets));
   return true;
+}
+
+// Programs that a sidecar before us served keep us alive, also those that have not asked us anything yet.
+void Sidecar::ListPrograms() {
+  if (!options_.linger) return;
+  auto list = ProgramList::Open(job_->path() + "/programs", &survivors_);
+  if (list)
+    programs_ = *std::move(list);
+  else
+    log::Warning("a successor would not know which programs there are: {}", Why(list.error()));
 }
 
 bool Sidecar::WatchSignals(StartProblem* problem) {
@@ -378,6 +391,7 @@ Sidecar::~Sidecar() {
   if (listener_) listener_->Close();
   probes_.reset();
   registry_.reset();
+  programs_.reset();
   admin_.reset();
   tickets_.reset();
   engine_.reset();
@@ -395,6 +409,7 @@ int Sidecar::Run() {
   // Programs whose requests were given up are still there, with files open: the next sidecar needs the folder.
   const bool clean = !gave_up_ && registry_->Stats().sessions == 0;
   registry_->EndAll();
+  if (clean && programs_ != nullptr) programs_->Discard();
   if (clean) job_->Remove();
   log::Info("ended");
   return 0;
@@ -416,7 +431,9 @@ void Sidecar::Serve() {
   }
   probes_->Ask(0, [] {});
   PrepareSlots(0);
-  if (options_.linger)
+  for (ProgramList::Survivor& one : std::exchange(survivors_, {}))
+    (void)registry_->Announce(std::move(one.pidfd), Peer{geteuid(), one.pid});
+  if (options_.linger && registry_->Stats().programs == 0)
     linger_timer_ = loop_->After(std::max(config_.sidecar.linger_ns, kFirstProgramNs),
                                  [this] { BeginStop("no program came"); });
 }

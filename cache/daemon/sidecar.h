@@ -16,6 +16,7 @@
 #include "cache/daemon/probes.h"
 #include "cache/engine/engine.h"
 #include "cache/job/job_folder.h"
+#include "cache/job/program_list.h"
 #include "cache/memory/arena.h"
 #include "cache/object/object_store.h"
 #include "cache/session/listener.h"
@@ -70,6 +71,7 @@ class Sidecar final : public SidecarControl {
   bool MakeEngineParts(StartProblem* problem);
   bool WatchSignals(StartProblem* problem);
   void ShareOut();
+  void ListPrograms();
   void Serve();
   void PrepareSlots(std::uint32_t made);
   void OnSignal();
@@ -88,6 +90,8 @@ class Sidecar final : public SidecarControl {
   std::unique_ptr<FileLock> cache_lock_;
   std::unique_ptr<Arena> arena_;
   std::unique_ptr<JobFolder> job_;
+  std::unique_ptr<ProgramList> programs_;  // null without a linger
+  std::vector<ProgramList::Survivor> survivors_;
   std::unique_ptr<ObjectStore> objects_;
   std::unique_ptr<Engine> engine_;
   std::unique_ptr<Tickets> tickets_;

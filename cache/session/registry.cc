@@ -37,6 +37,7 @@ struct Registry::Announced {
   Fd pidfd;
   std::uint32_t pid = 0;
   std::uint32_t uid = 0;
+  std::uint32_t listed = ProgramList::kNowhere;
   Loop::TimerId timer = 0;
 };
 
@@ -258,6 +259,8 @@ void Registry::JoinClient(Fd socket, const Peer& peer, const Hello& hello, std::
   ++sessions_total_;
   Session* raw = session->get();
   sessions_.emplace(who.id, *std::move(session));
+  if (const std::uint32_t place = ListProgram(peer.pid); place != ProgramList::kNowhere)
+    listed_.emplace(who.id, place);
   log::Debug("session {} joined: process {} of user {}", who.id, who.pid, who.uid);
   if (const auto started = raw->Start(); !started) {
     log::Warning("process {} could not be watched: {}", who.pid, started.error().context);
@@ -316,6 +319,7 @@ void Registry::Ended(Session* session, const char* why, bool rubbish) {
   context_->job->Release(session->peer().id);
   ended_.push_back(std::move(found->second));
   sessions_.erase(found);
+  if (auto listed = listed_.extract(session->peer().id); !listed.empty()) UnlistProgram(listed.mapped());
   if (!std::exchange(sweep_posted_, true)) {
     context_->loop->Post([this, alive = alive_] {
       if (*alive) Sweep();
@@ -335,6 +339,7 @@ void Registry::EndAll() {
     context_->job->Release(id);
   }
   sessions_.clear();
+  listed_.clear();  // the lines stay: these programs live on, and a successor is to know of them
   ended_.clear();
 }
 
@@ -357,6 +362,7 @@ bool Registry::Announce(Fd pidfd, const Peer& peer) {
     const std::unique_ptr<Announced> keep = std::move(found->second);
     announced_.erase(found);
     if (keep->pidfd.valid()) context_->loop->Unwatch(keep->pidfd.get());
+    UnlistProgram(keep->listed);
     Changed();
   };
   if (pidfd.valid() &&
@@ -364,6 +370,7 @@ bool Registry::Announce(Fd pidfd, const Peer& peer) {
     one->pidfd = std::move(pidfd);
   else
     one->timer = context_->loop->After(kAnnounceNs, gone);
+  one->listed = ListProgram(peer.pid);
   announced_.emplace(id, std::move(one));
   Changed();
   return true;

@@ -13,6 +13,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "cache/job/program_list.h"
 #include "cache/memory/arena.h"
 #include "cache/session/admin_connection.h"
 #include "cache/session/session.h"
@@ -33,6 +34,7 @@ struct RegistryConfig {
   std::vector<std::uint32_t> admin_uids;  // beside our own user and root, who always are
   std::uint32_t max_sessions = 10'000;
   std::size_t max_handshakes = kMaxHandshakes;
+  ProgramList* programs = nullptr;  // outlives the registry; null: nobody has to know after our death
 };
 
 struct RegistryStats {
@@ -104,6 +106,12 @@ class Registry {
   void JoinAdmin(Fd socket, const Peer& peer, Fd pidfd);
   bool Welcome(Session* session, std::uint64_t parent, int table_fd);
   void Ended(Session* session, const char* why, bool rubbish);
+  std::uint32_t ListProgram(std::uint32_t pid) {
+    return config_.programs != nullptr ? config_.programs->Add(pid) : ProgramList::kNowhere;
+  }
+  void UnlistProgram(std::uint32_t place) {
+    if (config_.programs != nullptr) config_.programs->Remove(place);
+  }
   void Sweep();
   void Changed();
   void Tick();
@@ -120,6 +128,7 @@ class Registry {
   std::uint64_t last_refusal_ = 0;
   std::int64_t said_ns_ = 0;
   std::unordered_map<std::uint64_t, std::unique_ptr<Session>> sessions_;
+  std::unordered_map<std::uint64_t, std::uint32_t> listed_;  // session -> place in config_.programs
   std::vector<std::unique_ptr<Session>> ended_;  // to be destroyed soon
   std::unordered_map<AdminConnection*, std::shared_ptr<AdminConnection>> admins_;
   std::unordered_map<std::uint64_t, std::unique_ptr<Announced>> announced_;

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <limits.h>
 #include <poll.h>
 #include <string.h>
 #include <sys/file.h>
@@ -11,6 +12,7 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <string_view>
 
 #include "transport/base/clock.h"
 
@@ -44,11 +46,16 @@ bool StillNamed(int fd, const std::string& path) {
          ours.st_ino == named.st_ino;
 }
 
-std::uint32_t PidIn(int fd) {
-  char text[16] = {};
-  return pread(fd, text, sizeof text - 1, 0) > 0
-             ? static_cast<std::uint32_t>(strtoul(text, nullptr, 10))
-             : 0;
+LockHolder HolderIn(int fd) {
+  char text[PATH_MAX + 32] = {};
+  LockHolder holder;
+  if (pread(fd, text, sizeof text - 1, 0) <= 0) return holder;
+  char* end = nullptr;
+  holder.pid = static_cast<std::uint32_t>(strtoul(text, &end, 10));
+  if (*end != '\n') return holder;
+  holder.program = end + 1;
+  while (!holder.program.empty() && holder.program.back() == '\n') holder.program.pop_back();
+  return holder;
 }
 
 }  // namespace
@@ -113,22 +120,40 @@ Result<FileLock> FileLock::Acquire(const std::string& path, std::int64_t timeout
     if (!fd.valid()) return std::unexpected(ErrnoError(errno, "opening a lock file"));
     if (flock(fd.get(), LOCK_EX | LOCK_NB) == 0) {
       if (!StillNamed(fd.get(), path)) continue;
-      const std::string pid = std::to_string(getpid()) + "\n";
+      const std::string holder = std::to_string(getpid()) + "\n" + OwnProgram() + "\n";
       if (ftruncate(fd.get(), 0) != 0 ||
-          pwrite(fd.get(), pid.data(), pid.size(), 0) != static_cast<ssize_t>(pid.size())) {
-        // The pid is only for messages: a full disk does not stop anybody.
+          pwrite(fd.get(), holder.data(), holder.size(), 0) != static_cast<ssize_t>(holder.size())) {
+        // For messages and for the keeper: a full disk does not stop anybody.
       }
       return FileLock(std::move(fd), path);
     }
     if (errno != EWOULDBLOCK && errno != EINTR)
       return std::unexpected(ErrnoError(errno, "locking a lock file"));
     if (SystemClock::Get().NowNs() >= deadline_ns) {
-      if (holder_pid != nullptr) *holder_pid = PidIn(fd.get());
+      if (holder_pid != nullptr) *holder_pid = HolderIn(fd.get()).pid;
       return Fail(Code::kLimit, "waiting for a lock that another process holds");
     }
     fd.Reset();
     poll(nullptr, 0, 5);
   }
+}
+
+std::string OwnProgram() {
+  char path[PATH_MAX];
+  const ssize_t n = readlink("/proc/self/exe", path, sizeof path);
+  if (n <= 0 || n == static_cast<ssize_t>(sizeof path)) return {};
+  std::string program(path, static_cast<std::size_t>(n));
+  constexpr std::string_view kReplaced = " (deleted)";
+  if (program.ends_with(kReplaced)) program.resize(program.size() - kReplaced.size());
+  return program;
+}
+
+LockHolder ReadLockHolder(const std::string& path) {
+  const Fd fd(open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK));
+  struct stat status{};
+  if (!fd.valid() || fstat(fd.get(), &status) != 0 || !S_ISREG(status.st_mode) || status.st_uid != geteuid())
+    return {};
+  return HolderIn(fd.get());
 }
 
 FileLock::~FileLock() {

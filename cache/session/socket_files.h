@@ -39,6 +39,16 @@ Result<void> CheckDefaultFolder(const std::string& socket, std::string* explanat
 // such as /tmp.
 bool IsTrustedServer(std::uint32_t uid, const std::string& socket);
 
+// The path of the program that we run. After an installation it names the new one.
+std::string OwnProgram();
+
+// Who wrote a lock file: pid 0 if nobody has, or if it is not ours to believe.
+struct LockHolder {
+  std::uint32_t pid = 0;
+  std::string program;  // what it runs; "" if it is not known
+};
+LockHolder ReadLockHolder(const std::string& path);
+
 // An exclusive lock on a file, made if needed. The kernel drops it when the holder dies.
 class FileLock {
  public:

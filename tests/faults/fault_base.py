@@ -85,8 +85,9 @@ class Outcome:
 class Readers:
     """Reader processes through the shim, which live until close()."""
 
-    def __init__(self, job, data, count, wrap=list):
-        argv = wrap(job.run_command(["python3", os.path.join(_HERE, "reader.py"), COVERED, data.root]))
+    def __init__(self, job, data, count, wrap=list, join=True):
+        argv = wrap(job.run_command(["python3", os.path.join(_HERE, "reader.py"), COVERED, data.root],
+                                    join))
         self._all = [subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                                       env=job.environment(), bufsize=0) for _ in range(count)]
         for process in self._all:

@@ -3,10 +3,12 @@
 import collections
 import os
 import re
+import signal
 import time
+import unittest
 
 import restart_base
-from restart_base import RestartTest, _take_value
+from restart_base import CONTAINERS, Readers, RestartTest, _take_value
 
 KILLS = int(_take_value("--kills", "25"))
 WAYS = ["read", "random", "mmap", "stat"]
@@ -59,6 +61,95 @@ class KilledProgramTest(RestartTest):
         for name in ("slots_leased", "kept_files", "tickets", "programs"):
             self.assertLessEqual(now[name], before[name], (name, now))
         self.check(job, not open_files(job) - fds, f"descriptors leak: {open_files(job) - fds}")
+
+
+@unittest.skipIf(CONTAINERS, "in containers the kubelet restarts the sidecar")
+class KeptSidecarTest(RestartTest):
+    """A sidecar that `penstock run` has started and that is killed comes back by itself."""
+
+    linger = "1s"
+
+    def start_program(self, job):
+        readers = Readers(job, self.data, 1, join=False)
+        self.addCleanup(readers.close)
+        return readers
+
+    def serving(self, job):
+        """The pid of the sidecar that serves, not of one that is dead."""
+        until = time.monotonic() + 30
+        while time.monotonic() < until:
+            try:
+                with open(job.socket + ".lock") as lock:
+                    pid = int(lock.readline())
+                if job.penstock("status").returncode == 0 and os.path.exists(f"/proc/{pid}"):
+                    return pid
+            except (OSError, ValueError):
+                pass
+        self.fail("no sidecar came back\n" + read_run_log(job))
+
+    def processes(self, job):
+        found = []
+        for pid in filter(str.isdigit, os.listdir("/proc")):
+            try:
+                with open(f"/proc/{pid}/cmdline") as line:
+                    if job.config in line.read() and os.readlink(f"/proc/{pid}/exe").endswith("penstockd"):
+                        found.append(int(pid))
+            except OSError:
+                continue
+        return found
+
+    def test_it_comes_back_again_and_again(self):
+        job = self.make_job()
+        readers = self.start_program(job)
+        killed = set()
+        for _ in range(max(2, KILLS // 5)):
+            readers.start(self.names, how=WAYS, threads=2, seconds=0.5, seed=self.random.randrange(1 << 30))
+            time.sleep(0.3 * self.random.random())
+            pid = self.serving(job)
+            self.assertNotIn(pid, killed)
+            killed.add(pid)
+            os.kill(pid, signal.SIGKILL)
+            self.assert_paused_only(job, readers.finish())
+        self.assertEqual(len(self.processes(job)), 2, "a sidecar and its keeper")
+        readers.close()
+        self.assert_all_end(job)
+
+    def test_it_stays_for_a_program_that_has_not_asked_again(self):
+        """The successor knows of a program that reads from memory alone."""
+        job = self.make_job()
+        readers = self.start_program(job)
+        small = [name for name in self.names if name.startswith("a/")]
+        self.assert_whole(job, readers.all(small, how="read"))
+        os.kill(self.serving(job), signal.SIGKILL)
+        pid = self.serving(job)
+        time.sleep(2.5)                              # its linger is 1 s
+        self.assertEqual(self.serving(job), pid)
+        self.assert_paused_only(job, readers.all(self.names, how=WAYS))
+        readers.close()
+        self.assert_all_end(job)
+
+    def test_a_keeper_passes_the_end_on(self):
+        job = self.make_job()
+        readers = self.start_program(job)
+        pid = self.serving(job)
+        keeper = next(p for p in self.processes(job) if p != pid)
+        with open(f"/proc/{keeper}/environ", "rb") as environ:
+            self.assertNotIn(b"AZURE_STORAGE_KEY=", environ.read())
+        readers.close()
+        os.kill(keeper, signal.SIGTERM)
+        self.assert_all_end(job)
+
+    def assert_all_end(self, job):
+        until = time.monotonic() + 20 * self.slow
+        while self.processes(job):
+            self.assertLess(time.monotonic(), until, read_run_log(job))
+            time.sleep(0.05)
+        self.assertEqual(left_beside(job), [])
+
+
+def read_run_log(job):
+    with open(job.socket + ".log") as log:
+        return log.read()[-3000:]
 
 
 def wait_for_socket(job):

@@ -76,4 +76,13 @@ void HideSecrets() {
   }
 }
 
+std::vector<std::string> EnvironmentWithSecrets() {
+  std::vector<std::string> all;
+  for (char** variable = environ; variable != nullptr && *variable != nullptr; ++variable) all.emplace_back(*variable);
+  Hidden& hidden = TheHidden();
+  const std::lock_guard lock(hidden.mutex);
+  for (const auto& [name, value] : hidden.values) all.push_back(name + "=" + value);
+  return all;
+}
+
 }  // namespace penstock

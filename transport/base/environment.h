@@ -9,6 +9,7 @@
 
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace penstock {
 
@@ -19,6 +20,9 @@ std::string Environment(const char* name);
 // put them. A proxy's address stays for libcurl, but where it holds a password the kernel's copy is
 // overwritten.
 void HideSecrets();
+
+// The whole environment as execve takes it, hidden values included: for a program that hides them itself.
+std::vector<std::string> EnvironmentWithSecrets();
 
 // True for the names of variables whose values are credentials.
 bool IsSecretName(std::string_view name);
