@@ -34,7 +34,7 @@ constexpr const char* kFooter =
     "  penstock run -c job.toml -- CMD...\n"
     "and see the data at the mount's path. Blobs are read, not written, for now.";
 
-struct Options {
+struct ImportArguments {
   std::string source;
   std::string output;
   std::string mount;
@@ -76,7 +76,7 @@ bool WriteNew(const std::string& file, const std::string& text) {
   return written;
 }
 
-int ImportConfig(const Options& options) {
+int ImportConfig(const ImportArguments& options) {
   cache::ImportOptions import;
   import.mount = options.mount;
   if (const char* account = getenv("AZURE_STORAGE_ACCOUNT")) import.account = account;
@@ -105,7 +105,7 @@ int ImportConfig(const Options& options) {
 }  // namespace
 
 Command ImportConfigCommand() {
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<ImportArguments>();
   return {"import-config",
           "Make a configuration from one of BlobFuse2, or from an adlfs URL",
           kFooter,

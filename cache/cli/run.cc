@@ -30,7 +30,7 @@ constexpr int kNotExecutable = 126;
 constexpr const char* kRunOption = "--penstock-run";
 constexpr char kMaskedLetter = '\1';
 
-struct Options {
+struct RunOptions {
   std::string config_file;
   bool join = false;
   bool strict = false;
@@ -132,7 +132,7 @@ int ForkAndWait(Become become, int* signal) {
   _exit(128 + number);
 }
 
-int Run(const Options& options, const std::vector<std::string>& program) {
+int Run(const RunOptions& options, const std::vector<std::string>& program) {
   const auto config = ReadConfig(options.config_file);
   if (!config) return kUsage;
   if (program.empty()) {
@@ -179,7 +179,7 @@ int Run(const Options& options, const std::vector<std::string>& program) {
 }  // namespace
 
 Command RunCommand(const std::vector<std::string>* program) {
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<RunOptions>();
   return {"run",
           "Run a program with the covered paths served from the cache",
           "Example:\n  penstock run -c job.toml -- python train.py --epochs 3\n"

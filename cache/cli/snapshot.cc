@@ -2,7 +2,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <fmt/format.h>
-#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -15,6 +14,7 @@
 #include <semaphore>
 
 #include "cache/cli/command.h"
+#include "cache/cli/interrupt.h"
 #include "cache/config/units.h"
 #include "cache/config/version.h"
 #include "cache/daemon/mount_origin.h"
@@ -29,9 +29,6 @@ namespace penstock::cli {
 namespace {
 
 constexpr std::int64_t kUploadMs = 600'000;
-
-volatile sig_atomic_t g_interrupted = 0;
-void Interrupted(int) { g_interrupted = 1; }
 
 struct CreateOptions {
   std::string config_file;
@@ -75,10 +72,7 @@ std::optional<origin::OriginConfig> OriginOfPath(const cache::Config& config,
 // Lists the origin into the writer, with a line about how far it is.
 bool Collect(origin::Origin* from, const origin::OriginConfig& config, bool quiet,
              snapshot::ManifestWriter* writer, origin::TreeProgress* progress) {
-  struct sigaction action{};
-  action.sa_handler = Interrupted;
-  sigaction(SIGINT, &action, nullptr);
-  sigaction(SIGTERM, &action, nullptr);
+  CatchInterrupts();
   const bool terminal = !quiet && isatty(STDERR_FILENO) != 0;
   const std::int64_t began_ns = SystemClock::Get().NowNs();
   origin::TreeOptions options;
@@ -90,7 +84,7 @@ bool Collect(origin::Origin* from, const origin::OriginConfig& config, bool quie
     if (terminal)
       fmt::print(stderr, "\r{} names, {} lists, {:.0f} names/s\033[K", now.entries, now.lists,
                  static_cast<double>(now.entries) / std::max(seconds, 0.001));
-    return g_interrupted == 0;
+    return !Interrupted();
   };
   std::string failed_at;
   const auto listed = origin::ListTree(
@@ -100,7 +94,7 @@ bool Collect(origin::Origin* from, const origin::OriginConfig& config, bool quie
     *progress = *listed;
     return true;
   }
-  Complain(g_interrupted != 0
+  Complain(Interrupted()
                ? "interrupted; nothing was written"
                : fmt::format("{}{}{} cannot be listed: {}", from->Describe(),
                              failed_at.empty() ? "" : "/", failed_at, Why(listed.error())));

@@ -12,7 +12,7 @@
 namespace penstock::cli {
 namespace {
 
-struct Options {
+struct StatOptions {
   std::string config_file;
   bool json = false;
   bool watch = false;
@@ -63,7 +63,7 @@ int Watch(const cache::Config& config) {
   }
 }
 
-int Stat(const Options& options) {
+int Stat(const StatOptions& options) {
   const auto config = ReadConfig(options.config_file);
   if (!config) return kUsage;
   if (options.sessions) return Sessions(*config, options.json);
@@ -98,7 +98,7 @@ int Stat(const Options& options) {
 }  // namespace
 
 Command StatCommand() {
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<StatOptions>();
   return {"stat",
           "Show the counters",
           "Example:\n  penstock stat -c job.toml --json | jq .hits_memory",

@@ -1,7 +1,6 @@
 // `penstock warm`: names and data present before the first program asks.
 #include <fmt/format.h>
 #include <poll.h>
-#include <signal.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -12,6 +11,7 @@
 
 #include "cache/admin/client.h"
 #include "cache/cli/command.h"
+#include "cache/cli/interrupt.h"
 #include "cache/config/units.h"
 
 namespace penstock::cli {
@@ -58,17 +58,11 @@ std::string Line(const Progress& p) {
                      cache::FormatBytesForPeople(static_cast<std::uint64_t>(rate)), left);
 }
 
-volatile sig_atomic_t g_interrupted = 0;
-void Interrupted(int) { g_interrupted = 1; }
-
 int Follow(cache::AdminClient& client, std::uint64_t id, bool quiet) {
   const bool terminal = isatty(STDERR_FILENO) != 0;
-  struct sigaction action{};
-  action.sa_handler = Interrupted;
-  sigaction(SIGINT, &action, nullptr);
-  sigaction(SIGTERM, &action, nullptr);
+  CatchInterrupts();
   for (;;) {
-    const char* op = g_interrupted != 0 ? "warm_cancel" : "warm_status";
+    const char* op = Interrupted() ? "warm_cancel" : "warm_status";
     const auto reply = client.Ask({{"op", op}, {"id", id}}, kAnswerMs);
     if (!reply || !cache::JsonBool(*reply, "ok")) {
       Complain(reply ? cache::JsonString(*reply, "error") : reply.error().text);
@@ -83,8 +77,8 @@ int Follow(cache::AdminClient& client, std::uint64_t id, bool quiet) {
     if (progress.done) {
       for (const std::string& problem : cache::JsonStrings(*reply, "problems")) Complain(problem);
       if (progress.failed > 0) Complain(fmt::format("{} could not be read", progress.failed));
-      if (g_interrupted != 0) Complain("interrupted; what was brought in stays");
-      return g_interrupted == 0 && progress.failed == 0 &&
+      if (Interrupted()) Complain("interrupted; what was brought in stays");
+      return !Interrupted() && progress.failed == 0 &&
                      cache::JsonStrings(*reply, "problems").empty()
                  ? kDone
                  : kFailed;

@@ -19,7 +19,7 @@ constexpr std::size_t kMaxPaused = 64;
 constexpr std::size_t kMaxOutOfOrder = 4096;
 // How far a listing goes ahead of its reader, in pages of the listing: further for one who comes far.
 constexpr std::int64_t kFirstAhead = 8;
-constexpr std::int64_t kMostAhead = 64;
+constexpr std::int64_t kMostPagesAhead = 64;
 
 }  // namespace
 
@@ -225,7 +225,7 @@ void NameService::ServeWaiters(ListFlight* flight) {
 bool NameService::IsWanted(const ListFlight& flight) const {
   if (!flight.page_waiters.empty() || !flight.first_waiters.empty()) return true;
   if (flight.collects) return flight.abandoned && MonotonicNs() < flight.asked_until_ns;
-  const std::int64_t ahead = std::min(kFirstAhead + 2 * flight.asked_page, kMostAhead);
+  const std::int64_t ahead = std::min(kFirstAhead + 2 * flight.asked_page, kMostPagesAhead);
   return flight.asked_page >= 0 && flight.head.pages <= flight.asked_page + ahead;
 }
 

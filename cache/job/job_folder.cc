@@ -25,10 +25,6 @@ namespace {
 constexpr int kFolderFlags = O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC;
 constexpr mode_t kFolderMode = 0711;  // others may reach what they know the name of
 
-std::unexpected<Error> FailErrno(const char* context) {
-  return std::unexpected<Error>(ErrnoError(errno, context));
-}
-
 // Opens a folder below `parent`, making it if it is missing. It must be ours and no link.
 Result<Fd> OpenFolder(int parent, const char* name) {
   if (::mkdirat(parent, name, 0700) != 0 && errno != EEXIST)

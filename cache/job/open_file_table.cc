@@ -13,10 +13,6 @@ constexpr int kNeededSeals = F_SEAL_SHRINK | F_SEAL_GROW;
 constexpr int kUnusableSeals = F_SEAL_WRITE | F_SEAL_FUTURE_WRITE;
 constexpr std::uint32_t kGenerationMask = (1u << (64 - PST_OFFSET_BITS)) - 1;
 
-std::unexpected<Error> FailErrno(const char* context) {
-  return std::unexpected<Error>(ErrnoError(errno, context));
-}
-
 }  // namespace
 
 Result<std::unique_ptr<OpenFileTable>> OpenFileTable::Create(std::uint64_t job) {

@@ -21,10 +21,6 @@ constexpr mode_t kObjectMode = 0400;  // nobody can open it for writing again, r
 constexpr int kMaxSidecarsOfOneFolder = 16;
 constexpr std::uint64_t kMaxReserveBytes = 1ull << 30;
 
-std::unexpected<Error> FailErrno(const char* context) {
-  return std::unexpected<Error>(ErrnoError(errno, context));
-}
-
 std::string Self(int fd) { return "/proc/self/fd/" + std::to_string(fd); }
 
 // The subfolder's name: the low byte of the key.

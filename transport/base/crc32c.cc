@@ -12,7 +12,7 @@ namespace penstock {
 namespace {
 
 // Polynomials are bit-reflected: bit 31 is the coefficient of x^0.
-constexpr std::uint32_t kPolynomial = 0x82F63B78u;
+constexpr std::uint32_t kCastagnoli = 0x82F63B78u;
 
 using ByteTables = std::array<std::array<std::uint32_t, 256>, 8>;
 
@@ -21,7 +21,7 @@ constexpr ByteTables MakeByteTables() {
   ByteTables tables{};
   for (std::uint32_t b = 0; b < 256; ++b) {
     std::uint32_t crc = b;
-    for (int bit = 0; bit < 8; ++bit) crc = (crc >> 1) ^ ((crc & 1) != 0 ? kPolynomial : 0);
+    for (int bit = 0; bit < 8; ++bit) crc = (crc >> 1) ^ ((crc & 1) != 0 ? kCastagnoli : 0);
     tables[0][b] = crc;
   }
   for (std::size_t k = 1; k < 8; ++k) {
@@ -61,7 +61,7 @@ constexpr std::uint32_t MultiplyModP(std::uint32_t a, std::uint32_t b) {
   std::uint32_t product = 0;
   for (std::uint32_t bit = 1u << 31; bit != 0; bit >>= 1) {
     if ((a & bit) != 0) product ^= b;
-    b = (b >> 1) ^ ((b & 1) != 0 ? kPolynomial : 0);
+    b = (b >> 1) ^ ((b & 1) != 0 ? kCastagnoli : 0);
   }
   return product;
 }

@@ -6,7 +6,7 @@
 namespace penstock {
 namespace {
 
-constexpr std::uint64_t kPolynomial = 0x9A6C9329AC4BC9B5;
+constexpr std::uint64_t kNvme = 0x9A6C9329AC4BC9B5;
 constexpr std::size_t kSlices = 16;  // bytes taken in one step
 
 using Tables = std::array<std::array<std::uint64_t, 256>, kSlices>;
@@ -15,7 +15,7 @@ constexpr Tables MakeTables() {
   Tables tables{};
   for (std::uint64_t byte = 0; byte < 256; ++byte) {
     std::uint64_t crc = byte;
-    for (int bit = 0; bit < 8; ++bit) crc = (crc >> 1) ^ ((crc & 1) != 0 ? kPolynomial : 0);
+    for (int bit = 0; bit < 8; ++bit) crc = (crc >> 1) ^ ((crc & 1) != 0 ? kNvme : 0);
     tables[0][byte] = crc;
   }
   for (std::size_t slice = 1; slice < kSlices; ++slice) {

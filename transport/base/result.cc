@@ -100,4 +100,8 @@ Error ErrnoError(int errno_value, const char* context) {
   return Error{code, retryable, errno_value, context};
 }
 
+std::unexpected<Error> FailErrno(const char* context) {
+  return std::unexpected<Error>(ErrnoError(errno, context));
+}
+
 }  // namespace penstock

@@ -54,8 +54,10 @@ int ErrnoOf(const Error& error);
 // A stable short name ("not_found") for logs and counters.
 const char* CodeName(Code code);
 
-// Builds an Error from the current value of errno; `context` must have static storage duration.
+// Builds an Error from an errno; `context` must have static storage duration.
 Error ErrnoError(int errno_value, const char* context);
+// The same, as what a function returns.
+std::unexpected<Error> FailErrno(const char* context);
 
 inline std::unexpected<Error> Fail(Code code, const char* context, bool retryable = false) {
   return std::unexpected<Error>(Error{code, retryable, 0, context});

@@ -19,7 +19,7 @@ constexpr std::string_view kDevelopmentAccount = "devstoreaccount1";
 constexpr std::string_view kDevelopmentKey =
     "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw==";
 
-std::unexpected<Error> Wrong(std::string* explanation, std::string sentence) {
+std::unexpected<Error> BadCredentials(std::string* explanation, std::string sentence) {
   *explanation = std::move(sentence);
   return Fail(Code::kInvalid, "reading credentials");
 }
@@ -42,7 +42,7 @@ Result<AzCredentials> FromKey(std::string_view text, std::string_view account, s
                               std::string* explanation) {
   auto key = DecodeBase64(Trim(text));
   if (!key || key->empty()) {
-    return Wrong(explanation, fmt::format("the account key in {} is not base64", source));
+    return BadCredentials(explanation, fmt::format("the account key in {} is not base64", source));
   }
   AzCredentials credentials;
   credentials.kind = AzCredentials::Kind::kSharedKey;
@@ -59,7 +59,7 @@ Result<AzCredentials> FromSas(std::string_view text, std::string source, std::st
     return c <= ' ' || c >= 0x7F || c == '#' || c == '"' || c == '<' || c == '>';
   });
   if (has_bad_character || query.find("sig=") == std::string_view::npos) {
-    return Wrong(
+    return BadCredentials(
         explanation,
         fmt::format("the SAS token in {} is not one: it should look like sv=...&sig=...", source));
   }
@@ -123,7 +123,7 @@ Result<AzCredentials> FromIdentity(const AzEnvironment& environment, const AzAut
   for (const std::string* place : {&location.origin, &location.dfs_origin}) {
     if (!place->starts_with("http://") || identity::IsLoopbackUrl(*place)) continue;
     if (wanted == Wanted::kAny) return AzCredentials{};
-    return Wrong(explanation,
+    return BadCredentials(explanation,
                  fmt::format("{} is plain http: a token goes over https only", *place));
   }
   auto choice = identity::ChooseIdentity(IdentityModeOf(wanted), auth.identity,
@@ -146,7 +146,7 @@ Result<AzCredentials> FromConnectionString(const AzEnvironment& environment, Wan
   auto parsed = ParseConnectionString(environment.connection_string, explanation);
   if (!parsed) return std::unexpected(parsed.error());
   if (!parsed->account.empty() && parsed->account != account) {
-    return Wrong(explanation, fmt::format("{} is for the account '{}', but the origin names '{}'",
+    return BadCredentials(explanation, fmt::format("{} is for the account '{}', but the origin names '{}'",
                                           kSource, parsed->account, account));
   }
   if (!parsed->key.empty() && wanted != Wanted::kSas) {
@@ -202,7 +202,7 @@ Result<ConnectionString> ParseConnectionString(std::string_view text, std::strin
     if (part.empty()) continue;
     const std::size_t equals = part.find('=');
     if (equals == std::string_view::npos) {
-      return Wrong(explanation, "the connection string has a part without '='");
+      return BadCredentials(explanation, "the connection string has a part without '='");
     }
     const std::string name = LowerCase(part.substr(0, equals));
     const std::string_view value = part.substr(equals + 1);
@@ -222,7 +222,7 @@ Result<ConnectionString> ParseConnectionString(std::string_view text, std::strin
     }
   }
   if (parsed.account.empty() && parsed.blob_endpoint.empty()) {
-    return Wrong(explanation, "the connection string has neither AccountName nor BlobEndpoint");
+    return BadCredentials(explanation, "the connection string has neither AccountName nor BlobEndpoint");
   }
   if (parsed.blob_endpoint.empty()) {
     parsed.blob_endpoint = fmt::format("{}://{}.blob.{}", protocol, parsed.account, suffix);
@@ -240,7 +240,7 @@ Result<AzCredentials> ChooseCredentials(const AzEnvironment& environment, const 
     spelled = environment.auth_type;
   }
   if (!wanted) {
-    return Wrong(
+    return BadCredentials(
         explanation,
         fmt::format("the authentication mode '{}' is not known: allowed are auto, key, sas, "
                     "msi, workload, spn, cli and anon",
@@ -261,12 +261,12 @@ Result<AzCredentials> ChooseCredentials(const AzEnvironment& environment, const 
     if (found || found.error().code != Code::kNotFound) return found;
   }
   if (*wanted == Wanted::kKey) {
-    return Wrong(explanation,
+    return BadCredentials(explanation,
                  "the authentication mode is 'key', but neither AZURE_STORAGE_KEY nor "
                  "AZURE_STORAGE_ACCESS_KEY is set");
   }
   if (*wanted == Wanted::kSas) {
-    return Wrong(explanation,
+    return BadCredentials(explanation,
                  "the authentication mode is 'sas', but AZURE_STORAGE_SAS_TOKEN is not set");
   }
   return FromIdentity(environment, auth, Wanted::kAny, location, explanation);

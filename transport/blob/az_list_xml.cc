@@ -17,7 +17,7 @@
 namespace penstock::origin {
 namespace {
 
-std::unexpected<Error> Bad(const char* context) { return Fail(Code::kCorrupt, context, true); }
+std::unexpected<Error> BadXml(const char* context) { return Fail(Code::kCorrupt, context, true); }
 
 // A name that XML cannot hold comes percent-encoded, marked by an attribute.
 std::optional<std::string> ParseName(const pugi::xml_node& item) {
@@ -40,24 +40,24 @@ bool IsFolder(const pugi::xml_node& item, const pugi::xml_node& properties) {
 
 Result<ListedBlob> ParseBlob(const pugi::xml_node& item) {
   auto name = ParseName(item);
-  if (!name) return Bad("reading a blob's name in a listing");
+  if (!name) return BadXml("reading a blob's name in a listing");
   const pugi::xml_node properties = item.child("Properties");
   ListedBlob blob;
   blob.name = *std::move(name);
   blob.is_folder = IsFolder(item, properties);
   const auto size = ParseUnsigned(properties.child_value("Content-Length"));
-  if (!size && !blob.is_folder) return Bad("reading a blob's size in a listing");
+  if (!size && !blob.is_folder) return BadXml("reading a blob's size in a listing");
   blob.size = size.value_or(0);
   blob.mtime_ns = ParseHttpDate(properties.child_value("Last-Modified")).value_or(0);
   blob.version = UnquoteEtag(properties.child_value("Etag"));
   // Without a version a read could not be held to what was listed.
-  if (blob.version.empty() && !blob.is_folder) return Bad("reading a blob's ETag in a listing");
+  if (blob.version.empty() && !blob.is_folder) return BadXml("reading a blob's ETag in a listing");
   return blob;
 }
 
 Result<ListedBlob> ParsePrefix(const pugi::xml_node& item) {
   auto name = ParseName(item);
-  if (!name) return Bad("reading a prefix in a listing");
+  if (!name) return BadXml("reading a prefix in a listing");
   ListedBlob blob;
   blob.name = *std::move(name);
   blob.is_prefix = true;
@@ -98,15 +98,15 @@ Result<ListPage> ParseListXml(std::span<char> body) {
   // Neither comments nor document types nor entities of one's own: pugixml knows none.
   const auto parsed = document.load_buffer_inplace(
       body.data(), body.size(), pugi::parse_default | pugi::parse_ws_pcdata_single);
-  if (!parsed) return Bad("reading the XML of a listing");
+  if (!parsed) return BadXml("reading the XML of a listing");
   const pugi::xml_node root = document.child("EnumerationResults");
   const pugi::xml_node blobs = root.child("Blobs");
   const pugi::xml_node marker = root.child("NextMarker");
   // The marker is always there, empty at the end: an answer without it is not whole.
-  if (!blobs || !marker) return Bad("looking for the blobs of a listing");
+  if (!blobs || !marker) return BadXml("looking for the blobs of a listing");
   ListPage page;
   page.next_marker = marker.child_value();
-  if (page.next_marker.size() > limits::kMaxMarkerBytes) return Bad("reading a listing's marker");
+  if (page.next_marker.size() > limits::kMaxMarkerBytes) return BadXml("reading a listing's marker");
   for (const pugi::xml_node item : blobs.children()) {
     const std::string_view kind = item.name();
     if (kind != "Blob" && kind != "BlobPrefix") continue;

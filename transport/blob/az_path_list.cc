@@ -13,7 +13,7 @@ namespace {
 
 using Json = nlohmann::json;
 
-std::unexpected<Error> Bad(const char* context) { return Fail(Code::kCorrupt, context, true); }
+std::unexpected<Error> BadPaths(const char* context) { return Fail(Code::kCorrupt, context, true); }
 
 // The service writes numbers and truths as texts; both are taken.
 std::optional<std::string> Text(const Json& path, const char* key) {
@@ -26,20 +26,20 @@ std::optional<std::string> Text(const Json& path, const char* key) {
 }
 
 Result<ListedBlob> ParsePath(const Json& path) {
-  if (!path.is_object()) return Bad("reading a path of a listing");
+  if (!path.is_object()) return BadPaths("reading a path of a listing");
   auto name = Text(path, "name");
-  if (!name || name->empty()) return Bad("reading a path's name in a listing");
+  if (!name || name->empty()) return BadPaths("reading a path's name in a listing");
   ListedBlob blob;
   blob.name = *std::move(name);
   blob.is_folder = Text(path, "isDirectory") == "true";
   blob.mtime_ns = ParseHttpDate(Text(path, "lastModified").value_or("")).value_or(0);
   if (blob.is_folder) return blob;
   const auto size = ParseUnsigned(Text(path, "contentLength").value_or(""));
-  if (!size) return Bad("reading a path's size in a listing");
+  if (!size) return BadPaths("reading a path's size in a listing");
   blob.size = *size;
   const std::string etag = Text(path, "etag").value_or("");
   blob.version = UnquoteEtag(etag);
-  if (blob.version.empty()) return Bad("reading a path's ETag in a listing");
+  if (blob.version.empty()) return BadPaths("reading a path's ETag in a listing");
   return blob;
 }
 
@@ -67,9 +67,9 @@ AzRequest MakeNamespaceRequest() {
 
 Result<ListPage> ParsePathList(std::string_view body) {
   const Json document = Json::parse(body, nullptr, /*allow_exceptions=*/false);
-  if (document.is_discarded() || !document.is_object()) return Bad("reading a listing's JSON");
+  if (document.is_discarded() || !document.is_object()) return BadPaths("reading a listing's JSON");
   const auto paths = document.find("paths");
-  if (paths == document.end() || !paths->is_array()) return Bad("looking for a listing's paths");
+  if (paths == document.end() || !paths->is_array()) return BadPaths("looking for a listing's paths");
   ListPage page;
   page.blobs.reserve(paths->size());
   for (const Json& path : *paths) {

@@ -13,7 +13,7 @@ namespace {
 
 constexpr std::string_view kPublicSuffix = "core.windows.net";
 
-std::unexpected<Error> Wrong(std::string* explanation, std::string sentence) {
+std::unexpected<Error> BadAddress(std::string* explanation, std::string sentence) {
   *explanation = std::move(sentence);
   return Fail(Code::kInvalid, "reading a Blob address");
 }
@@ -66,7 +66,7 @@ struct Endpoint {
 
 Result<Endpoint> ParseEndpoint(std::string_view text, std::string* explanation) {
   const auto wrong = [&](std::string_view why) {
-    return Wrong(explanation, fmt::format("the endpoint '{}' {}: write it like "
+    return BadAddress(explanation, fmt::format("the endpoint '{}' {}: write it like "
                                           "https://account.blob.core.windows.net or "
                                           "http://127.0.0.1:10000/account",
                                           text, why));
@@ -117,7 +117,7 @@ Result<AzLocation> ParseAzForm(std::string_view rest, std::string_view url,
   location.container = TakePart(&rest);
   location.prefix = TrimSlashes(rest);
   if (location.container.empty()) {
-    return Wrong(
+    return BadAddress(
         explanation,
         fmt::format("'{}' names no container: write az://account/container/prefix{}", url,
                     location.account.empty()
@@ -141,13 +141,13 @@ Result<AzLocation> ParseAtForm(std::string_view rest, std::string_view url,
     // As adlfs writes it, which takes the account from elsewhere.
     const std::string_view path = TrimSlashes(rest);
     const std::string_view slash = path.empty() ? "" : "/";
-    return Wrong(explanation,
+    return BadAddress(explanation,
                  fmt::format("'{}' does not say which storage account '{}' is a container of: write "
                              "abfss://{}@ACCOUNT.dfs.core.windows.net{}{} or az://ACCOUNT/{}{}{}",
                              url, authority, authority, slash, path, authority, slash, path));
   }
   if (!host) {
-    return Wrong(explanation, fmt::format("'{}' is not of the form "
+    return BadAddress(explanation, fmt::format("'{}' is not of the form "
                                           "abfss://container@account.dfs.core.windows.net/prefix",
                                           url));
   }
@@ -163,17 +163,17 @@ Result<AzLocation> ParseAtForm(std::string_view rest, std::string_view url,
 Result<AzLocation> ParseHttpForm(std::string_view scheme, std::string_view rest,
                                  std::string_view url, std::string* explanation) {
   if (rest.find_first_of("?#") != std::string_view::npos) {
-    return Wrong(explanation,
+    return BadAddress(explanation,
                  "the origin's address has a query: give a SAS token in the environment variable "
                  "AZURE_STORAGE_SAS_TOKEN instead, and write '?' and '#' of a name as %3F and %23");
   }
   const std::string_view authority = TakePart(&rest);
   if (authority.empty() || authority.find('@') != std::string_view::npos) {
-    return Wrong(explanation, fmt::format("the host in '{}' cannot be understood", url));
+    return BadAddress(explanation, fmt::format("the host in '{}' cannot be understood", url));
   }
   const auto decoded = PercentDecode(rest);
   if (!decoded) {
-    return Wrong(explanation, fmt::format("'{}' has a % that no two hexadecimal digits follow: "
+    return BadAddress(explanation, fmt::format("'{}' has a % that no two hexadecimal digits follow: "
                                           "write %25 for the character itself",
                                           url));
   }
@@ -204,20 +204,20 @@ Result<AzLocation> ParseByScheme(std::string_view url, std::string* explanation)
 Result<void> CheckParts(const AzLocation& location, std::string_view url,
                         std::string* explanation) {
   if (!IsAccountName(location.account)) {
-    return Wrong(explanation,
+    return BadAddress(explanation,
                  fmt::format("'{}': '{}' is no storage account's name (3 to 24 lower-case letters "
                              "and digits). {}",
                              url, location.account, OtherReading(location, "")));
   }
   if (!IsContainerName(location.container)) {
-    return Wrong(
+    return BadAddress(
         explanation,
         fmt::format("'{}': '{}' is no container's name (3 to 63 lower-case letters, digits "
                     "and single hyphens)",
                     url, location.container));
   }
   if (!IsWalkable(location.prefix)) {
-    return Wrong(explanation, fmt::format("'{}': the prefix '{}' has an empty part, '.' or '..'",
+    return BadAddress(explanation, fmt::format("'{}': the prefix '{}' has an empty part, '.' or '..'",
                                           url, location.prefix));
   }
   return {};
@@ -240,7 +240,7 @@ bool IsAzUrl(std::string_view url) {
 
 Result<AzLocation> ParseAzUrl(std::string_view url, std::string_view endpoint,
                               std::string* explanation) {
-  if (!IsAzUrl(url)) return Wrong(explanation, fmt::format("'{}' is no Blob address", url));
+  if (!IsAzUrl(url)) return BadAddress(explanation, fmt::format("'{}' is no Blob address", url));
   auto location = ParseByScheme(url, explanation);
   if (!location) return location;
   if (auto checked = CheckParts(*location, url, explanation); !checked) {

@@ -50,7 +50,7 @@ int GivePassword(char* buffer, int size, int, void* user) {
   return static_cast<int>(text.size());
 }
 
-std::unexpected<Error> Wrong(std::string* explanation, const char* sentence) {
+std::unexpected<Error> BadCertificate(std::string* explanation, const char* sentence) {
   ERR_clear_error();
   *explanation = sentence;
   return Fail(Code::kPermission, "reading a client certificate");
@@ -187,20 +187,20 @@ Result<std::unique_ptr<ClientCertificate>> ClientCertificate::Parse(std::string_
   if (bytes.find("-----BEGIN ") != std::string_view::npos) {
     ReadPem(bytes, &given, &parts->key, &parts->certificates);
   } else if (!ReadPkcs12(bytes, password, &parts->key, &parts->certificates)) {
-    return Wrong(explanation,
+    return BadCertificate(explanation,
                  "is neither PEM nor PKCS#12 that opens with AZURE_CLIENT_CERTIFICATE_PASSWORD");
   }
   if (parts->key == nullptr) {
-    return Wrong(explanation, given.asked ? "holds an encrypted private key that does not open "
+    return BadCertificate(explanation, given.asked ? "holds an encrypted private key that does not open "
                                             "with AZURE_CLIENT_CERTIFICATE_PASSWORD"
                                           : "holds no private key");
   }
   if (EVP_PKEY_get_base_id(parts->key.get()) != EVP_PKEY_RSA ||
       EVP_PKEY_get_bits(parts->key.get()) < kSmallestKeyBits) {
-    return Wrong(explanation, "holds a key that is not RSA of 2048 bits or more");
+    return BadCertificate(explanation, "holds a key that is not RSA of 2048 bits or more");
   }
   if (!PutOwnFirst(parts->key.get(), &parts->certificates)) {
-    return Wrong(explanation, "holds no certificate of its private key");
+    return BadCertificate(explanation, "holds no certificate of its private key");
   }
   return std::unique_ptr<ClientCertificate>(new ClientCertificate(std::move(parts)));
 }

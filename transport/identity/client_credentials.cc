@@ -131,7 +131,7 @@ bool IsId(std::string_view text) {
   });
 }
 
-std::unexpected<Error> Wrong(std::string* explanation, std::string sentence) {
+std::unexpected<Error> NoPrincipal(std::string* explanation, std::string sentence) {
   *explanation = std::move(sentence);
   return penstock::Fail(Code::kInvalid, "choosing a service principal");
 }
@@ -141,17 +141,17 @@ std::unexpected<Error> Wrong(std::string* explanation, std::string sentence) {
 Result<std::unique_ptr<TokenSource>> MakeClientCredentials(const ClientCredentials& credentials,
                                                            std::string* explanation) {
   if (credentials.client_id.empty()) {
-    return Wrong(explanation, "no client id: set AZURE_CLIENT_ID or auth.client_id");
+    return NoPrincipal(explanation, "no client id: set AZURE_CLIENT_ID or auth.client_id");
   }
   if (credentials.tenant_id.empty()) {
-    return Wrong(explanation, "no tenant id: set AZURE_TENANT_ID or auth.tenant_id");
+    return NoPrincipal(explanation, "no tenant id: set AZURE_TENANT_ID or auth.tenant_id");
   }
-  if (!IsId(credentials.client_id)) return Wrong(explanation, "the client id is not one");
-  if (!IsId(credentials.tenant_id)) return Wrong(explanation, "the tenant id is not one");
+  if (!IsId(credentials.client_id)) return NoPrincipal(explanation, "the client id is not one");
+  if (!IsId(credentials.tenant_id)) return NoPrincipal(explanation, "the tenant id is not one");
   const std::string& host = credentials.authority_host;
   if (!IsPlainUrl(host) || host.find('?') != std::string::npos ||
       (host.starts_with("http://") && !IsLoopbackUrl(host))) {
-    return Wrong(explanation,
+    return NoPrincipal(explanation,
                  fmt::format("the authority '{}' is not like "
                              "https://login.microsoftonline.com (AZURE_AUTHORITY_HOST, "
                              "auth.authority_host)",
@@ -159,7 +159,7 @@ Result<std::unique_ptr<TokenSource>> MakeClientCredentials(const ClientCredentia
   }
   if (credentials.secret.empty() && credentials.secret_file.empty() &&
       credentials.certificate_file.empty() && credentials.federated_token_file.empty()) {
-    return Wrong(explanation,
+    return NoPrincipal(explanation,
                  "nothing to prove it: set AZURE_CLIENT_SECRET, AZURE_CLIENT_CERTIFICATE_PATH or "
                  "AZURE_FEDERATED_TOKEN_FILE");
   }

@@ -38,7 +38,7 @@ std::string NormalAuthority(std::string authority) {
   return authority;
 }
 
-std::unexpected<Error> Wrong(std::string* explanation, std::string sentence) {
+std::unexpected<Error> NoIdentity(std::string* explanation, std::string sentence) {
   *explanation = std::move(sentence);
   return Fail(Code::kInvalid, "choosing an identity");
 }
@@ -245,7 +245,7 @@ Result<std::optional<IdentityChoice>> ChooseIdentity(IdentityMode mode,
       break;
   }
   if (std::string missing = WhatIsMissing(choice); !missing.empty()) {
-    return Wrong(explanation, std::move(missing));
+    return NoIdentity(explanation, std::move(missing));
   }
   return choice;
 }

@@ -153,7 +153,7 @@ class ManagedIdentity final : public HttpTokenSource {
   const std::string arc_key_folder_;
 };
 
-std::unexpected<Error> Wrong(std::string* explanation, std::string sentence) {
+std::unexpected<Error> NoManagedIdentity(std::string* explanation, std::string sentence) {
   *explanation = std::move(sentence);
   return Fail(Code::kInvalid, "choosing a managed identity");
 }
@@ -199,15 +199,15 @@ Result<std::unique_ptr<TokenSource>> MakeManagedIdentity(const ManagedIdentityId
                                                          const ManagedIdentityPlaces& places,
                                                          bool probing, std::string* explanation) {
   if (!places.server_thumbprint.empty() && !places.identity_endpoint.empty()) {
-    return Wrong(explanation, "managed identities of Service Fabric are not served");
+    return NoManagedIdentity(explanation, "managed identities of Service Fabric are not served");
   }
   Variant variant = ChooseVariant(places);
   if (!IsPlainUrl(variant.endpoint)) {
-    return Wrong(explanation,
+    return NoManagedIdentity(explanation,
                  fmt::format("{}: the address of its service is no http(s) address", variant.name));
   }
   if (!IsVisible(variant.secret)) {
-    return Wrong(explanation,
+    return NoManagedIdentity(explanation,
                  fmt::format("{}: its secret has characters that cannot be sent", variant.name));
   }
   const Selection selection = SelectionOf(id, variant);
@@ -217,11 +217,11 @@ Result<std::unique_ptr<TokenSource>> MakeManagedIdentity(const ManagedIdentityId
   std::string description = variant.name;
   if (!selection.value.empty()) {
     if (selection.parameter == nullptr) {
-      return Wrong(explanation, fmt::format("{} cannot be chosen by {}: leave it out", variant.name,
+      return NoManagedIdentity(explanation, fmt::format("{} cannot be chosen by {}: leave it out", variant.name,
                                             selection.key));
     }
     if (!IsVisible(selection.value)) {
-      return Wrong(explanation, fmt::format("auth.{} has characters that none has", selection.key));
+      return NoManagedIdentity(explanation, fmt::format("auth.{} has characters that none has", selection.key));
     }
     url += fmt::format("&{}={}", selection.parameter, PercentEncoded(selection.value));
     description += fmt::format(", {} {}", selection.key, selection.value);

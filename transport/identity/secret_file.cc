@@ -11,7 +11,7 @@
 namespace penstock::identity {
 namespace {
 
-std::unexpected<Error> Wrong(std::string* explanation, const std::string& path,
+std::unexpected<Error> BadFile(std::string* explanation, const std::string& path,
                              std::string_view why) {
   *explanation = fmt::format("{} {}", path, why);
   return Fail(Code::kPermission, "reading a credential's file");
@@ -37,19 +37,19 @@ Result<std::string> ReadSecretFile(const std::string& path, std::size_t max_byte
                                    std::string* explanation) {
   const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
   if (fd < 0) {
-    return Wrong(explanation, path, fmt::format("cannot be opened: {}", std::strerror(errno)));
+    return BadFile(explanation, path, fmt::format("cannot be opened: {}", std::strerror(errno)));
   }
   struct stat status{};
   const bool regular = fstat(fd, &status) == 0 && S_ISREG(status.st_mode);
   std::string text(max_bytes + 1, '\0');
   const int failure = regular ? ReadAll(fd, &text) : 0;
   close(fd);
-  if (!regular) return Wrong(explanation, path, "is no regular file");
+  if (!regular) return BadFile(explanation, path, "is no regular file");
   if (failure != 0) {
-    return Wrong(explanation, path, fmt::format("cannot be read: {}", std::strerror(failure)));
+    return BadFile(explanation, path, fmt::format("cannot be read: {}", std::strerror(failure)));
   }
   if (text.size() > max_bytes) {
-    return Wrong(explanation, path, fmt::format("has more than {} bytes", max_bytes));
+    return BadFile(explanation, path, fmt::format("has more than {} bytes", max_bytes));
   }
   return text;
 }
@@ -61,7 +61,7 @@ Result<std::string> ReadSecretLine(const std::string& path, std::size_t max_byte
   while (!text->empty() && (text->back() == '\n' || text->back() == '\r' || text->back() == ' ')) {
     text->pop_back();
   }
-  if (text->empty()) return Wrong(explanation, path, "is empty");
+  if (text->empty()) return BadFile(explanation, path, "is empty");
   return text;
 }
 

@@ -21,7 +21,7 @@ using Json = nlohmann::json;
 // Longer ones are not believed: a day is the longest that Azure gives.
 constexpr double kLongestLifetimeSeconds = 7 * 86'400.0;
 
-std::unexpected<Error> Bad(std::string* explanation, std::string sentence) {
+std::unexpected<Error> BadToken(std::string* explanation, std::string sentence) {
   *explanation = std::move(sentence);
   return Fail(Code::kCorrupt, "reading a token");
 }
@@ -100,26 +100,26 @@ bool IsTokenText(std::string_view text) {
 
 Result<TokenAnswer> ParseTokenAnswer(std::string_view body, TokenDialect dialect,
                                      std::int64_t wall_ns, std::string* explanation) {
-  if (body.size() > limits::kMaxTokenBodyBytes) return Bad(explanation, "the answer is too large");
+  if (body.size() > limits::kMaxTokenBodyBytes) return BadToken(explanation, "the answer is too large");
   const Json answer = Json::parse(body, nullptr, /*allow_exceptions=*/false);
-  if (!answer.is_object()) return Bad(explanation, "the answer is no JSON object");
+  if (!answer.is_object()) return BadToken(explanation, "the answer is no JSON object");
   const bool cli = dialect == TokenDialect::kCli;
   const std::string* value = Text(answer, cli ? "accessToken" : "access_token");
-  if (value == nullptr) return Bad(explanation, "the answer holds no token");
+  if (value == nullptr) return BadToken(explanation, "the answer holds no token");
   if (!IsTokenText(*value)) {
-    return Bad(explanation,
+    return BadToken(explanation,
                "the token in the answer is empty, too long or has characters that none may have");
   }
   const std::string* type = Text(answer, cli ? "tokenType" : "token_type");
   if (type != nullptr && !IsBearer(*type)) {
-    return Bad(explanation, "the token in the answer is no bearer token");
+    return BadToken(explanation, "the token in the answer is no bearer token");
   }
   const auto lifetime = LifetimeSeconds(answer, dialect, wall_ns);
   if (!lifetime || !std::isfinite(*lifetime)) {
-    return Bad(explanation, "the answer does not say when its token expires");
+    return BadToken(explanation, "the answer does not say when its token expires");
   }
   if (*lifetime < 1) {
-    return Bad(explanation,
+    return BadToken(explanation,
                "the token in the answer has expired already: is this machine's clock right?");
   }
   TokenAnswer parsed;
