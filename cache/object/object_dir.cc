@@ -17,7 +17,12 @@ namespace penstock::cache {
 namespace {
 
 constexpr int kFolderFlags = O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC;
-constexpr mode_t kObjectMode = 0400;  // nobody can open it for writing again, root apart
+constexpr mode_t kFolderMode = 0700;  // this, not the files' modes, keeps other users out
+// Nobody can open it for writing again, root apart. A program of another user that was given its
+// descriptor can open it again by /dev/fd/N or /proc/self/fd/N, as dlopen, shells and the programs
+// that they start do.
+constexpr mode_t kObjectMode = 0444;
+constexpr mode_t kMetaMode = 0400;
 constexpr int kMaxSidecarsOfOneFolder = 16;
 constexpr std::uint64_t kMaxReserveBytes = 1ull << 30;
 
@@ -28,7 +33,7 @@ void FolderName(unsigned number, char (&name)[4]) {
   std::snprintf(name, sizeof name, "%02x", number & 0xff);
 }
 
-Result<Fd> OpenOwn(int folder, const std::string& name) {
+Result<Fd> OpenOwn(int folder, const std::string& name, mode_t mode) {
   Fd plain(::openat(folder, name.c_str(), O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC));
   if (!plain.valid()) return FailErrno("opening an object");
   struct stat st;
@@ -39,7 +44,7 @@ Result<Fd> OpenOwn(int folder, const std::string& name) {
   if (::fchmod(plain.get(), 0600) != 0) return FailErrno("opening an object");
   Fd both(::open(Self(plain.get()).c_str(), O_RDWR | O_CLOEXEC));
   const int saved = errno;
-  (void)::fchmod(plain.get(), kObjectMode);
+  (void)::fchmod(plain.get(), mode);
   errno = saved;
   if (!both.valid()) return FailErrno("opening an object");
   return both;
@@ -54,12 +59,14 @@ Result<ObjectDir> ObjectDir::Open(const std::string& dir) {
   if (!top.valid()) return FailErrno("opening the cache folder");
   for (int number = 0; number < kMaxSidecarsOfOneFolder; number++) {
     const std::string name = number == 0 ? "objects" : "objects." + std::to_string(number);
-    if (::mkdirat(top.get(), name.c_str(), 0700) != 0 && errno != EEXIST)
+    if (::mkdirat(top.get(), name.c_str(), kFolderMode) != 0 && errno != EEXIST)
       return FailErrno("making the objects' folder");
     ObjectDir opened;
     opened.path_ = dir + "/" + name;
     opened.root_.Reset(::openat(top.get(), name.c_str(), kFolderFlags));
     if (!opened.root_.valid()) return FailErrno("opening the objects' folder");
+    if (::fchmod(opened.root_.get(), kFolderMode) != 0)
+      return FailErrno("closing the objects' folder to other users");
     opened.lock_.Reset(
         ::openat(opened.root_.get(), "lock", O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600));
     if (!opened.lock_.valid()) return FailErrno("locking the objects' folder");
@@ -72,7 +79,7 @@ Result<ObjectDir> ObjectDir::Open(const std::string& dir) {
 Result<int> ObjectDir::Folder(const ObjectKey& key, bool make) {
   char name[4];
   FolderName(static_cast<unsigned>(key.id.lo), name);
-  if (make && ::mkdirat(root_.get(), name, 0700) != 0 && errno != EEXIST)
+  if (make && ::mkdirat(root_.get(), name, kFolderMode) != 0 && errno != EEXIST)
     return FailErrno("making an objects' folder");
   const int fd = ::openat(root_.get(), name, kFolderFlags);
   if (fd < 0) return FailErrno("opening an objects' folder");
@@ -84,12 +91,12 @@ Result<ObjectFiles> ObjectDir::Find(const ObjectKey& key) {
   if (!opened) return Fail(Code::kNotFound, "no such object");
   const Fd folder(*opened);
   const std::string name = ObjectFileName(key);
-  auto data = OpenOwn(folder.get(), name);
+  auto data = OpenOwn(folder.get(), name, kObjectMode);
   if (!data) {
     if (data.error().errno_value == ENOENT) return Fail(Code::kNotFound, "no such object");
     return std::unexpected(data.error());
   }
-  auto meta = OpenOwn(folder.get(), name + kMetaSuffix);
+  auto meta = OpenOwn(folder.get(), name + kMetaSuffix, kMetaMode);
   if (!meta) return Fail(Code::kCorrupt, "an object without its .meta");
   std::byte block[kMetaHeaderBytes];
   struct stat st;
@@ -117,9 +124,11 @@ Result<ObjectFiles> ObjectDir::Create(const ObjectHeader& header) {
   std::byte block[kMetaHeaderBytes];
   EncodeHeader(header, block);
   int failed = 0;
-  if (::ftruncate(files.data.get(), static_cast<off_t>(header.size)) != 0) failed = errno;
+  if (::ftruncate(files.data.get(), static_cast<off_t>(header.size)) != 0 ||
+      ::fchmod(files.data.get(), kObjectMode) != 0)  // whatever the umask
+    failed = errno;
   if (failed == 0) {
-    files.meta.Reset(::openat(folder.get(), (name + kMetaSuffix).c_str(), kFlags, kObjectMode));
+    files.meta.Reset(::openat(folder.get(), (name + kMetaSuffix).c_str(), kFlags, kMetaMode));
     if (!files.meta.valid()) failed = errno;
   }
   if (failed == 0) {

@@ -46,7 +46,9 @@ class Source final : public ObjectSource {
       inflight--;
       read->err = fail_at >= read->offset && fail_at < read->offset + read->length ? EIO : 0;
       for (std::uint64_t i = 0; read->err == 0 && i < read->length; i++)
-        read->buffer[i] = sparse(read->offset + i) ? std::byte{0} : ByteAt(read->id.lo, read->version, read->offset + i);
+        read->buffer[i] = sparse(read->offset + i)
+                              ? std::byte{0}
+                              : ByteAt(read->id.lo, read->version, read->offset + i);
       read->done(read);
     };
     if (hold) {
@@ -278,7 +280,7 @@ TEST_P(ObjectStoreTest, WhoComesBackFindsTheSameInodeReadOnly) {
   ::fstat(second.fd, &b);
   EXPECT_EQ(a.st_ino, b.st_ino);
   EXPECT_EQ(::fcntl(first.fd, F_GETFL) & O_ACCMODE, O_RDONLY);
-  EXPECT_EQ(a.st_mode & 07777, 0400u);
+  EXPECT_EQ(a.st_mode & 07777, 0444u) << "another user that holds it opens it again by /dev/fd/N";
   char byte = 'x';
   EXPECT_EQ(::pwrite(first.fd, &byte, 1, 0), -1);
   EXPECT_EQ(::lseek(first.fd, 100, SEEK_SET), 100);
@@ -288,6 +290,23 @@ TEST_P(ObjectStoreTest, WhoComesBackFindsTheSameInodeReadOnly) {
   ASSERT_NE(map, MAP_FAILED);
   EXPECT_EQ(static_cast<std::byte*>(map)[4 * kMiB], ByteAt(1, 5, 4 * kMiB));
   ::munmap(map, 8 * kMiB);
+}
+
+TEST_P(ObjectStoreTest, OtherUsersReachObjectsByTheirDescriptorsAlone) {
+  fs::create_directories(config.dir + "/objects");
+  fs::permissions(config.dir + "/objects", fs::perms::all);  // as a careless umask left it
+  const mode_t before = ::umask(0077);
+  Open();
+  Question asked(1, 8 * kMiB, 0, 1);
+  Ask(asked);
+  ::umask(before);
+  struct stat folder, data, meta;
+  ASSERT_EQ(::stat((config.dir + "/objects").c_str(), &folder), 0);
+  ASSERT_EQ(::stat(FileOf(1).c_str(), &data), 0);
+  ASSERT_EQ(::stat(FileOf(1, ".meta").c_str(), &meta), 0);
+  EXPECT_EQ(folder.st_mode & 07777, 0700u);
+  EXPECT_EQ(data.st_mode & 07777, 0444u);
+  EXPECT_EQ(meta.st_mode & 07777, 0400u);
 }
 
 TEST_P(ObjectStoreTest, ConcurrentQuestionsShareOneFetch) {
