@@ -22,8 +22,8 @@ namespace penstock {
 namespace {
 
 // Flags that a later fcntl(F_GETFL) shows.
-constexpr int kKeptFlags = O_ACCMODE | O_APPEND | O_NONBLOCK | O_DIRECT | O_NOATIME | O_PATH | O_SYNC |
-                           O_DIRECTORY | O_NOFOLLOW | O_LARGEFILE | O_ASYNC;
+constexpr int kKeptFlags = O_ACCMODE | O_APPEND | O_NONBLOCK | O_DIRECT | O_NOATIME | O_PATH |
+                           O_SYNC | O_DIRECTORY | O_NOFOLLOW | O_LARGEFILE | O_ASYNC;
 
 void FillEntry(const Route& route, const pst_attr& attr, int flags, FdEntry* entry) {
   memset(entry, 0, sizeof *entry);
@@ -42,7 +42,8 @@ void FillEntry(const Route& route, const pst_attr& attr, int flags, FdEntry* ent
   entry->nlink = attr.nlink;
 }
 
-// A number without room for an entry would be served by the kernel: an empty shadow directory, in silence.
+// A number without room for an entry would be served by the kernel: an empty shadow directory, in
+// silence.
 int OnlyKnown(int fd) {
   if (fd < 0 || PstFdRoom(fd)) return fd;
   Raw(SYS_close, fd);
@@ -60,7 +61,9 @@ int TakeOver(int fd, bool cloexec) {
 
 PST_COLD int OpenDirectory(const Route& route, const pst_attr& attr, int flags) {
   if ((flags & O_PATH) == 0) {
-    if ((flags & O_CREAT) != 0) return (flags & O_EXCL) != 0 && !route.trailing_slash ? -EEXIST : -EISDIR;
+    if ((flags & O_TMPFILE) == O_TMPFILE) return (flags & O_ACCMODE) == O_RDONLY ? -EINVAL : -EROFS;
+    if ((flags & O_CREAT) != 0)
+      return (flags & O_EXCL) != 0 && !route.trailing_slash ? -EEXIST : -EISDIR;
     if ((flags & O_ACCMODE) != O_RDONLY) return -EISDIR;
   }
   Ask ask;
@@ -123,7 +126,8 @@ PST_COLD int OpenMaterialized(const Route& route, FdEntry* entry, bool cloexec) 
   return fd;
 }
 
-constexpr int kUnusual = O_ACCMODE | O_CREAT | O_EXCL | O_TRUNC | O_DIRECTORY | O_PATH | (O_TMPFILE & ~O_DIRECTORY);
+constexpr int kUnusual =
+    O_ACCMODE | O_CREAT | O_EXCL | O_TRUNC | O_DIRECTORY | O_PATH | (O_TMPFILE & ~O_DIRECTORY);
 
 }  // namespace
 
@@ -170,10 +174,12 @@ int PstAncestorFd(const char* path) {
   if (len == 1) len = 0;  // "/"
   for (uint32_t i = 0; i < view->mount_count; ++i) {
     const Mount& mount = view->mounts[i];
-    if (mount.path_len <= len || memcmp(mount.path, path, len) != 0 || mount.path[len] != '/') continue;
+    if (mount.path_len <= len || memcmp(mount.path, path, len) != 0 || mount.path[len] != '/')
+      continue;
     PathBuffer buffer;
     Route root;
-    if (PstRoute(AT_FDCWD, mount.path, &buffer, &root) != Cover::kMount || root.rel_len != 0) continue;
+    if (PstRoute(AT_FDCWD, mount.path, &buffer, &root) != Cover::kMount || root.rel_len != 0)
+      continue;
     Ask ask;
     Answer answer;
     ask.op = PST_OP_DIRECTORY;
@@ -187,7 +193,8 @@ int PstAncestorFd(const char* path) {
 }
 
 PST_COLD static int OpenAncestor(const Route& route, int flags, mode_t mode) {
-  // On disk it is the disk's; the number is remembered because paths through it can lead to a mount.
+  // On disk it is the disk's; the number is remembered because paths through it can lead to a
+  // mount.
   bool creates = (flags & O_CREAT) != 0;
   // What is only virtual is there all the same: no file is made in its place.
   if (creates && Raw(SYS_faccessat, AT_FDCWD, route.full, F_OK) == -ENOENT)
@@ -201,7 +208,8 @@ PST_COLD static int OpenAncestor(const Route& route, int flags, mode_t mode) {
   }
   if (fd < 0) return (int)fd;
   PstFdForget((int)fd);
-  // An unnamed file in it, or a file that stands where the directory should: no path leads through them.
+  // An unnamed file in it, or a file that stands where the directory should: no path leads through
+  // them.
   if (creates || (flags & O_TMPFILE) == O_TMPFILE) return (int)fd;
   fd = OnlyKnown((int)fd);
   if (fd < 0) return (int)fd;

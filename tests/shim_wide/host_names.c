@@ -71,6 +71,8 @@ void names_case(void) {
   REFUSED(mkfifo(at("new"), 0600), EROFS);
   REFUSED(open(at("new"), O_CREAT | O_WRONLY, 0600), EROFS);
   REFUSED(open(at("small"), O_RDWR), EROFS);
+  REFUSED(open(at("tree"), O_TMPFILE | O_RDWR, 0600), EROFS);
+  REFUSED(open(at("tree"), O_TMPFILE | O_RDONLY, 0600), EINVAL);
   REFUSED(setxattr(at("small"), "user.x", "y", 1, 0), ENOTSUP);
   strcpy(pattern, at("fileXXXXXX"));
   REFUSED(mkstemp(pattern), EROFS);
