@@ -13,12 +13,14 @@ def case(name, script, **keys):
 
 case("python_io", P + "io_ways.py", data="py text bytes_ tree")
 case("python_os", P + "os_calls.py", data="py text bytes_ tree")
+# As root: a folder bound read-only looks at a file's mode before it says EROFS, a file system that is read-only after.
+case("python_refusals", P + "refusals.py", data="py standard text tree", root=True)
 case("python_mmap", P + "mmap_ways.py", data="py text bytes_", az=True)
 case("python_archives", P + "archives.py", data="py archives text bytes_ tree")
 for part in ("children", "spawned", "forked", "handed_over", "pools"):
-    case(f"python_{part}", f"{P}processes.py {part}", data="py text bytes_ tree", az=True)
+    case(f"python_{part}", f"{P}processes.py {part}", data="py text bytes_ tree modules", az=True)
 case("python_waiting", P + "waiting.py", data="py text bytes_", az=True, ignore=("trace",))
-case("python_standard", P + "standard_files.py", data="py standard text bytes_ tree")
+case("python_standard", P + "standard_files.py", data="py standard text bytes_ tree modules")
 case("python_sqlite", P + "databases.py", data="py standard text", az=True)
 case("python_imports", P + "imports.py", data="py modules text")
 case("python_venv", """

@@ -93,6 +93,8 @@ def differences(case, plain, covered):
         return [f"the plain run did not end within {case.deadline_s} s"]
     if covered.status is None:
         return [f"the covered run did not end within {case.deadline_s} s"]
+    if case.status not in (None, plain.status):
+        return [f"the plain run ended with {plain.status}: {plain.stderr[-1500:].decode(errors='replace')}"]
     if plain.status != covered.status:
         found.append(f"exit status {plain.status} plain, {covered.status} covered")
     found.append(_text_difference("stdout", _cleaned(case, plain.stdout), _cleaned(case, covered.stdout)))

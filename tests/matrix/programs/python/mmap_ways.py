@@ -32,13 +32,14 @@ show("after advice", whole[size - 300000:])
 
 fd = opened()
 os.lseek(fd, 1234, os.SEEK_SET)
-for offset, length in ((0, 10), (PAGE, PAGE), (64 * PAGE, 70000), ((size // PAGE) * PAGE, size % PAGE)):
+for offset, length in ((0, 10), (PAGE, PAGE), (64 * PAGE, 70000), (size - 5 * PAGE, 5 * PAGE)):
     for flags in (mmap.MAP_SHARED, mmap.MAP_PRIVATE, mmap.MAP_PRIVATE | mmap.MAP_POPULATE):
         with mmap.mmap(fd, length, flags, mmap.PROT_READ, offset=offset) as view:
             show(f"{flags} at {offset} of {length}", view[:])
 show("offset", os.lseek(fd, 0, os.SEEK_CUR))
 show("read beside maps", os.read(fd, 1000))
 attempt("beyond", mmap.mmap, fd, size + 1, prot=mmap.PROT_READ)
+attempt("past the end", mmap.mmap, fd, 1, prot=mmap.PROT_READ, offset=size)
 attempt("odd offset", mmap.mmap, fd, 10, prot=mmap.PROT_READ, offset=1)
 attempt("shared, to write", mmap.mmap, fd, 10)
 attempt("ACCESS_WRITE", mmap.mmap, fd, 0, access=mmap.ACCESS_WRITE)

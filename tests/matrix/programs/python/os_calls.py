@@ -126,17 +126,7 @@ for mode in ("F_OK", "R_OK", "X_OK"):
     attempt(f"access {mode}", lambda: [os.access(path(*n), getattr(os, mode)) for n in (
         ("text",), ("text", "words"), ("tree", "bin", "hello"), ("none",), ("text", "words", "x"))])
 attempt("effective access", os.access, TEXT, os.R_OK, effective_ids=True)
-attempt("access W_OK", os.access, TEXT, os.W_OK)
-for call, *arguments in (("unlink", TEXT), ("rmdir", path("tree", "empty")), ("mkdir", path("new")), ("mkdir", path("text")),
-                         ("rename", TEXT, path("other")), ("rename", TEXT, os.path.join(W, "x")), ("chmod", TEXT, 0o777),
-                         ("link", TEXT, path("other")), ("symlink", "a", path("link")), ("mkfifo", path("pipe")),
-                         ("truncate", TEXT, 0), ("utime", TEXT), ("chown", TEXT, 0, 0), ("readlink", TEXT), ("mknod", path("n")),
-                         ("removedirs", path("tree", "empty")), ("unlink", path("none")), ("rename", path("none"), path("o"))):
-    attempt(f"{call} {arguments[0][len(D):]}", getattr(os, call), *arguments)
 attempt("listxattr", os.listxattr, path("text", "words"))
-attempt("getxattr", os.getxattr, TEXT, "user.none")
-attempt("setxattr", os.setxattr, TEXT, "user.none", b"x")
-attempt("rename into", os.rename, os.path.join(W, "sent"), path("sent"))
 show("realpath", os.path.realpath(path("text", "..", "tree", ".", "bin//hello"))[len(D):])
 attempt("realpath strictly", os.path.realpath, path("none", "x"), strict=True)
 show("samefile", os.path.samefile(TEXT, path("text", "..", "text", "table.tsv")))
@@ -146,12 +136,6 @@ show("ismount", os.path.ismount(path("text")))
 # open's flags
 for flags in ("O_DIRECTORY", "O_NOFOLLOW", "O_NONBLOCK", "O_SYNC", "O_CLOEXEC", "O_NOCTTY", "O_LARGEFILE"):
     attempt(f"open {flags}", lambda: os.pread(os.open(TEXT, os.O_RDONLY | getattr(os, flags)), 10, 0))
-for flags in ("O_WRONLY", "O_RDWR", "O_TRUNC", "O_APPEND", "O_CREAT"):
-    attempt(f"open {flags} what is there", lambda: os.pread(os.open(TEXT, getattr(os, flags)), 10, 0))
-    attempt(f"open {flags} what is not", lambda: os.pread(os.open(path("n"), getattr(os, flags)), 10, 0))
-attempt("O_CREAT O_EXCL", os.open, TEXT, os.O_CREAT | os.O_EXCL)
-attempt("O_TMPFILE", os.open, path("text"), os.O_TMPFILE | os.O_RDWR)
-attempt("folder to write", os.open, path("text"), os.O_RDWR)
 handle = os.open(TEXT, os.O_PATH)
 attempt("read O_PATH", os.read, handle, 1)
 show("fstat O_PATH", looks(os.fstat(handle)))
@@ -169,7 +153,6 @@ show("stat at", looks(os.stat("bin/hello", dir_fd=here, follow_symlinks=False)))
 show("access at", os.access("bin/hello", os.X_OK, dir_fd=here))
 attempt("read a folder", os.read, here, 10)
 attempt("at a file", os.stat, "x", dir_fd=os.open(TEXT, os.O_RDONLY))
-attempt("unlink at", os.unlink, "private", dir_fd=here)
 os.fchdir(here)
 show("getcwd", os.getcwd()[len(D):])
 show("relative", read("d0/e0/f0.txt"))

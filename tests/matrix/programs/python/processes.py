@@ -48,10 +48,10 @@ def children():
             os.dup2(file.fileno(), 0)
             assert read(TEXT)
 
-        show("preexec", subprocess.run(["sh", "-c", "pwd; head -c 20; ls"], preexec_fn=enter, capture_output=True).stdout)
+        show("preexec", subprocess.run(["sh", "-c", "pwd; head -c 20; ls -d d*"], preexec_fn=enter, capture_output=True).stdout)
     show("cwd", subprocess.run(["sh", "-c", "pwd; ls -d d*; cat d0/e0/f0.txt"], cwd=path("tree"), capture_output=True).stdout)
     attempt("cwd nothing", subprocess.run, ["true"], cwd=path("none"))
-    show("run from there", subprocess.run([path("tree", "bin", "hello"), "x"], capture_output=True).stdout)
+    show("run from there", subprocess.run([path("modules", "executable.py"), "x"], capture_output=True).stdout)
     attempt("run no program", subprocess.run, [TEXT])
     show("piped", subprocess.run(f"cat {TEXT} | sort | uniq | wc", shell=True, capture_output=True).stdout)
     show("empty environment", subprocess.run(["wc", "-c", TEXT], env={}, capture_output=True).stdout)

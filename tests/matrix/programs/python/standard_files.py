@@ -36,8 +36,6 @@ show("kinds", [(p.exists(), p.is_file(), p.is_dir(), p.is_symlink(), p.is_mount(
 show("read_text", (root / "text/table.tsv").read_text(encoding="utf-8"))
 show("read_bytes", (root / "bytes_/b65537").read_bytes())
 show("resolve", str((root / "tree/../text/./words").resolve().relative_to(root)))
-attempt("write_text", (root / "text/new").write_text, "x")
-attempt("touch", (root / "text/words").touch)
 attempt("owner", lambda: bool((root / "text/words").owner()))
 show("glob module", sorted(n[len(D):] for n in glob.glob(path("**", "*.txt"), recursive=True)))
 show("root_dir", sorted(glob.glob("d*/e0/*", root_dir=path("tree"))))
@@ -48,16 +46,11 @@ shutil.copytree(path("tree"), os.path.join(W, "tree"))
 shutil.copyfile(path("bytes_", "big"), os.path.join(W, "big"))
 shutil.copy2(path("text", "words"), os.path.join(W, "words"))
 shutil.copy(path("bytes_", "b65537"), W)
-attempt("copy into", shutil.copy, os.path.join(W, "words"), path("text", "x"))
-attempt("move out", shutil.move, path("text", "words"), os.path.join(W, "moved"))
-attempt("rmtree", shutil.rmtree, path("tree"))
-show("which", shutil.which("hello", path=path("tree", "bin"))[len(D):])
 attempt("disk_usage", lambda: shutil.disk_usage(path("text"))._fields)
 with tempfile.NamedTemporaryFile(dir=W) as file, open(path("text", "table.tsv"), "rb") as source:
     shutil.copyfileobj(source, file)
     file.flush()
     show("same", filecmp.cmp(file.name, path("text", "table.tsv"), shallow=False))
-attempt("temporary there", tempfile.NamedTemporaryFile, dir=path("text"))
 compared = filecmp.dircmp(path("tree"), os.path.join(W, "tree"))
 show("dircmp", (sorted(compared.same_files), sorted(compared.diff_files), sorted(compared.common_dirs)))
 with open(path("bytes_", "big"), "rb", buffering=0) as file:
@@ -84,8 +77,7 @@ show("mbox", [message["subject"] for message in mailbox.mbox(os.path.join(S, "a.
 with shelve.open(os.path.join(S, "shelf"), flag="r") as shelf:
     show("shelve", {key: shelf[key] for key in sorted(shelf)})
 with dbm.ndbm.open(os.path.join(S, "ndbm"), "r") as base:
-    show("dbm.ndbm", [(key, base[key]) for key in sorted(base.keys())[:5]])
-attempt("dbm.ndbm to write", dbm.ndbm.open, os.path.join(S, "ndbm"), "w")
+    show("dbm.ndbm", [(key, base[key]) for key in sorted(base.keys())[5:9]])
 with dbm.dumb.open(os.path.join(S, "dumb"), "r") as base:
     show("dbm.dumb", sorted((key, base[key]) for key in base.keys()))
 show("whichdb", (dbm.whichdb(os.path.join(S, "ndbm")), dbm.whichdb(os.path.join(S, "dumb"))))
