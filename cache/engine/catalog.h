@@ -37,11 +37,12 @@ struct NameEntry {
   std::int64_t mtime_ns = 0;
   std::int64_t expires_ns = 0;          // CLOCK_MONOTONIC
   std::uint32_t kind = PST_KIND_ABSENT;
+  std::uint32_t mode = 0;               // with PST_MODE_GIVEN; 0: the origin has none
   int err = 0;                          // of an absent one
   bool used = false;
   bool SameContent(const NameEntry& other) const {
     return kind == other.kind && size == other.size && version == other.version &&
-           mtime_ns == other.mtime_ns && err == other.err;
+           mtime_ns == other.mtime_ns && mode == other.mode && err == other.err;
   }
 };
 

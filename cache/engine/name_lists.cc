@@ -268,8 +268,9 @@ void NameService::AddChildren(ListFlight* flight, const std::vector<origin::Obje
         info.kind == origin::ObjectKind::kDirectory ? PST_KIND_DIRECTORY : PST_KIND_FILE;
     pst_listing_attr attr{};
     attr.mtime_ns = info.mtime_ns;
+    attr.size_mode = pst_listing_pack(0, GivenMode(info));
     if (kind == PST_KIND_FILE) {
-      attr.size = std::min<std::uint64_t>(info.size, PST_MAX_FILE_BYTES);
+      attr.size_mode |= std::min<std::uint64_t>(info.size, PST_MAX_FILE_BYTES);
       attr.version = VersionOf(id, info.version);
       attr.token = PackToken(info.version);
     }

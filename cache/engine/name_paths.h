@@ -12,6 +12,7 @@
 
 #include "shim/abi/key.h"
 #include "shim/abi/record.h"
+#include "transport/origin/origin.h"
 
 namespace penstock::cache {
 
@@ -28,6 +29,11 @@ inline std::string JoinPath(std::string_view directory, std::string_view name) {
   std::string path(directory);
   if (!path.empty()) path += '/';
   return path.append(name);
+}
+
+// The mode as shared memory has it; 0: the origin has none.
+inline std::uint32_t GivenMode(const origin::ObjectInfo& info) {
+  return info.has_mode ? PST_MODE_GIVEN | (info.mode & 0777u) : 0;
 }
 
 inline pst_key RecordKey(std::uint32_t mount, pst_key128 id) {

@@ -16,6 +16,7 @@ const NameEntry* NameService::PutInfo(std::uint32_t mount, std::string path, con
   entry.path = std::move(path);
   entry.kind = info.kind == origin::ObjectKind::kDirectory ? PST_KIND_DIRECTORY : PST_KIND_FILE;
   entry.mtime_ns = info.mtime_ns;
+  entry.mode = GivenMode(info);
   entry.expires_ns = expires_ns;
   if (entry.kind == PST_KIND_FILE) {
     entry.size = std::min<std::uint64_t>(info.size, PST_MAX_FILE_BYTES);
@@ -90,18 +91,20 @@ bool NameService::ReadersFind(std::uint32_t mount, const NameEntry& entry, pst_k
   if (listed.expires_ds != 0 && listed.expires_ds < arena_->ExpiresDs(entry.expires_ns)) return false;
   if (found == PST_LISTED_NO) return entry.kind == PST_KIND_ABSENT && entry.err == ENOENT;
   return listed.kind == entry.kind && listed.attr.mtime_ns == entry.mtime_ns &&
+         pst_listing_mode(&listed.attr) == entry.mode &&
          (entry.kind == PST_KIND_DIRECTORY ||
-          (listed.attr.version == entry.version && listed.attr.size == entry.size));
+          (listed.attr.version == entry.version && pst_listing_size(&listed.attr) == entry.size));
 }
 
 // A listing has brought a name: what was known about it alone must not say something else.
 void NameService::Supersede(std::uint32_t mount, pst_key128 id, std::uint32_t kind,
                             const pst_listing_attr& attr, std::int64_t expires_ns) {
-  const auto same = [&](std::uint32_t known_kind, std::uint64_t version, std::int64_t mtime_ns) {
-    return known_kind == kind && version == attr.version && mtime_ns == attr.mtime_ns;
+  const auto same = [&](const auto& known) {
+    return known.kind == kind && known.version == attr.version && known.mtime_ns == attr.mtime_ns &&
+           (known.mode & PST_MODE_GIVEN ? known.mode : 0) == pst_listing_mode(&attr);
   };
   if (NameEntry* known = catalog_.Peek(mount, id)) {
-    if (same(known->kind, known->version, known->mtime_ns)) {
+    if (same(*known)) {
       known->expires_ns = std::max(known->expires_ns, expires_ns);
     } else {
       catalog_.Erase(mount, id);
@@ -113,7 +116,7 @@ void NameService::Supersede(std::uint32_t mount, pst_key128 id, std::uint32_t ki
   std::string_view name;
   pst_attr known;
   if (!ParseNameRecord(tier_->BytesOf(*record), &name, &known) ||
-      !same(known.kind, known.version, known.mtime_ns)) {
+      !same(known)) {
     tier_->Erase(key);
   }
 }

@@ -60,8 +60,9 @@ Listings::Answer NameService::InListing(std::uint32_t mount, const std::string& 
   entry->path = path;
   entry->kind = listed.kind;
   entry->mtime_ns = listed.attr.mtime_ns;
+  entry->mode = pst_listing_mode(&listed.attr);
   if (listed.kind == PST_KIND_FILE) {
-    entry->size = listed.attr.size;
+    entry->size = pst_listing_size(&listed.attr);
     entry->version = listed.attr.version;
     entry->token = UnpackToken(listed.attr.token);
   }
@@ -101,6 +102,7 @@ const NameEntry* NameService::OfVersion(std::uint32_t mount, const std::string& 
   entry.size = attr.size;
   entry.version = attr.version;
   entry.mtime_ns = attr.mtime_ns;
+  entry.mode = (attr.mode & PST_MODE_GIVEN) != 0 ? attr.mode : 0;
   entry.kind = attr.kind;
   return catalog_.Put(mount, id, std::move(entry));
 }
@@ -163,7 +165,7 @@ pst_attr NameService::AttrOf(const Mount& mount, std::uint32_t mount_index, cons
   attr.version = directory ? 0 : entry.version;
   attr.mtime_ns = entry.mtime_ns;
   attr.nlink = directory ? 2 : 1;
-  attr.mode = (directory ? 0555u : 0444u) | (mount.writable ? 0200u : 0u);
+  attr.mode = pst_shown_mode(entry.kind, entry.mode, mount.writable ? PST_MOUNT_RW : 0);
   return attr;
 }
 
@@ -182,11 +184,9 @@ const NameEntry* NameService::KnownByAncestors(std::uint32_t mount, const std::s
 
 void NameService::Resolve(std::uint32_t mount, const std::string& path, Asker asker, NameDone done) {
   if (const NameEntry* entry = Fresh(mount, path)) return done(0, entry);
-  if (path.empty()) {  // the mount itself is there, whatever the origin says
-    NameEntry root;
-    root.kind = PST_KIND_DIRECTORY;
-    root.expires_ns = INT64_MAX;
-    return done(0, Put(mount, std::move(root)));
+  if (path.empty()) {
+    if (mounts_[mount].origin->KnowsRoot()) return AskStat(mount, path, asker, std::move(done));
+    return done(0, PutRoot(mount, INT64_MAX));
   }
   if (const NameEntry* entry = KnownByAncestors(mount, path)) return done(0, entry);
   const std::string parent(DirectoryOf(path));
@@ -210,6 +210,14 @@ void NameService::Resolve(std::uint32_t mount, const std::string& path, Asker as
     return AskParent(mount, path, asker, std::move(done));
   }
   AskStat(mount, path, asker, std::move(done));
+}
+
+// The mount itself is there, whatever the origin says.
+const NameEntry* NameService::PutRoot(std::uint32_t mount, std::int64_t expires_ns) {
+  NameEntry root;
+  root.kind = PST_KIND_DIRECTORY;
+  root.expires_ns = expires_ns;
+  return Put(mount, std::move(root));
 }
 
 void NameService::AskParent(std::uint32_t mount, const std::string& path, Asker asker, NameDone done) {
@@ -288,8 +296,13 @@ void NameService::StatDone(const CatalogKey& key, std::uint64_t serial, StatCall
   Released(flight.waiters);
   const int err = call.ok() ? 0 : ErrnoOf(call.error);
   const NameEntry* entry = nullptr;
-  if (err == 0) entry = PutInfo(key.mount, flight.path, call.info, flight.expires_ns);
-  if (err == ENOENT || err == ENOTDIR) entry = PutAbsent(key.mount, flight.path, err, flight.expires_ns);
+  if (flight.path.empty() && (err != 0 || call.info.kind != origin::ObjectKind::kDirectory)) {
+    entry = PutRoot(key.mount, flight.expires_ns);
+  } else if (err == 0) {
+    entry = PutInfo(key.mount, flight.path, call.info, flight.expires_ns);
+  } else if (err == ENOENT || err == ENOTDIR) {
+    entry = PutAbsent(key.mount, flight.path, err, flight.expires_ns);
+  }
   if (entry == nullptr) {
     for (auto& [asker, waiter] : flight.waiters) waiter(err, nullptr);
     return;

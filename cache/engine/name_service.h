@@ -172,6 +172,7 @@ class NameService : private WalkedNames {
   std::int64_t ExpiresFromNow(std::uint32_t mount) const override { return TtlFromNow(mount); }
   const NameEntry* PutInfo(std::uint32_t mount, std::string path, const origin::ObjectInfo& info,
                            std::int64_t expires_ns);
+  const NameEntry* PutRoot(std::uint32_t mount, std::int64_t expires_ns);
   const NameEntry* PutAbsent(std::uint32_t mount, const std::string& path, int err,
                              std::int64_t expires_ns);
   const NameEntry* Put(std::uint32_t mount, NameEntry entry);

@@ -13,6 +13,8 @@
 #include <cstring>
 #include <utility>
 
+#include "shim/abi/open_file.h"
+
 namespace penstock::cache {
 namespace {
 
@@ -21,7 +23,7 @@ constexpr mode_t kFolderMode = 0700;  // this, not the files' modes, keeps other
 // Nobody can open it for writing again, root apart. A program of another user that was given its
 // descriptor can open it again by /dev/fd/N or /proc/self/fd/N, as dlopen, shells and the programs
 // that they start do.
-constexpr mode_t kObjectMode = 0444;
+constexpr mode_t kObjectMode = PST_OBJECT_MODE;
 constexpr mode_t kMetaMode = 0400;
 constexpr int kMaxSidecarsOfOneFolder = 16;
 constexpr std::uint64_t kMaxReserveBytes = 1ull << 30;

@@ -39,8 +39,8 @@
   __atomic_compare_exchange_n((p), (expected), (desired), 0, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE)
 #endif
 
-#define PST_ABI_MAJOR 3u
-#define PST_ABI_MINOR 1u
+#define PST_ABI_MAJOR 4u
+#define PST_ABI_MINOR 0u
 
 /* Units of caching. A file is cut into ranges; a range lies in one segment, at a multiple of 64. */
 #define PST_RANGE_SHIFT 16u

@@ -244,18 +244,24 @@ static inline int pst_listing_lookup(const struct pst_view* view, const struct p
   return found == PST_LISTED_NO && !all ? PST_LISTED_UNKNOWN : found;
 }
 
+/* The mode of a name: the origin's own (PST_MODE_GIVEN), else one for everybody. */
+static inline uint32_t pst_shown_mode(uint32_t kind, uint32_t mode, uint32_t mount_flags) {
+  if ((mode & PST_MODE_GIVEN) != 0) return mode;
+  return (kind == PST_KIND_DIRECTORY ? 0555u : 0444u) | ((mount_flags & PST_MOUNT_RW) != 0 ? 0200u : 0u);
+}
+
 /* What stat shows of a name that is listed; PST_LISTED_UNKNOWN if the listing does not say it any more. */
 static inline int pst_listed_attr(const struct pst_listed_name* wanted, const struct pst_listed* listed,
                                   uint32_t mount_flags, struct pst_attr* out) {
   const int directory = listed->kind == PST_KIND_DIRECTORY;
   if (!directory && listed->attr.version == 0) return PST_LISTED_UNKNOWN;
   __builtin_memset(out, 0, sizeof *out);
-  out->size = directory ? 0 : listed->attr.size;
+  out->size = directory ? 0 : pst_listing_size(&listed->attr);
   out->version = directory ? 0 : listed->attr.version;
   out->mtime_ns = listed->attr.mtime_ns;
   out->ino = pst_inode(wanted->ns, wanted->id);
   out->kind = listed->kind;
-  out->mode = (directory ? 0555u : 0444u) | ((mount_flags & PST_MOUNT_RW) != 0 ? 0200u : 0u);
+  out->mode = pst_shown_mode(listed->kind, pst_listing_mode(&listed->attr), mount_flags);
   out->nlink = directory ? 2 : 1;
   return PST_LISTED_YES;
 }

@@ -30,6 +30,9 @@
 #define PST_OPEN_FILE_SLOTS 65536u
 #define PST_JOB_FOLDER_SUFFIX ".d"     /* the job's folder: the socket's path and this */
 #define PST_OPEN_FILE_DIR ".penstock-fd"
+/* Mode of the files that covered fds become when they are made real: by it and by its name (docs/object-format.md)
+ * a program knows one that it inherits. */
+#define PST_OBJECT_MODE 0444u
 #define PST_SHADOW_DIR ".penstock-dir"  /* shadow directories: PST_SHADOW_DIR/<mount index>/<path> */
 #define PST_SHADOW_ABOVE '^'            /* PST_SHADOW_DIR/<mount index>^<n>: the folder n levels above the mount */
 

@@ -20,13 +20,16 @@ struct pst_attr {
   int64_t mtime_ns;    /* since 1970 */
   uint64_t ino;        /* stable for a name; never 0 */
   uint32_t kind;
-  uint32_t mode;       /* permission bits only */
+  uint32_t mode;       /* permission bits, and PST_MODE_GIVEN if they are the origin's own */
   uint32_t nlink;
   int32_t err;         /* PST_KIND_ABSENT: the errno to give (ENOENT, EACCES, ...) */
   uint64_t reserved[2];
 };
 PST_CHECK_SIZE(struct pst_attr, 64);
 PST_CHECK_OFFSET(struct pst_attr, kind, 32);
+
+/* Object stores know no permissions: theirs are made up, and whether a file may be executed is not known. */
+#define PST_MODE_GIVEN 01000u
 
 struct pst_name_record {
   uint32_t magic;
@@ -73,12 +76,23 @@ PST_CHECK_OFFSET(struct pst_listing_page, first, 40);
 
 /* What a listing told about a name. */
 struct pst_listing_attr {
-  uint64_t size;         /* of a file */
+  uint64_t size_mode;    /* bits 0 to 47: size of a file; from 48: mode as in pst_attr, 0: not given */
   uint64_t version;      /* as in pst_attr; 0 for a file: not known any more, ask */
   int64_t mtime_ns;
   uint64_t token;        /* the sidecar's: the origin's version token, packed; 0: not known */
 };
 PST_CHECK_SIZE(struct pst_listing_attr, 32);
+PST_STATIC_ASSERT(PST_MAX_FILE_BYTES <= 1ull << 48, "a size fits in a listing");
+
+static inline uint64_t pst_listing_pack(uint64_t size, uint32_t mode) {
+  return size | (uint64_t)mode << 48;
+}
+static inline uint64_t pst_listing_size(const struct pst_listing_attr* attr) {
+  return attr->size_mode & ((1ull << 48) - 1);
+}
+static inline uint32_t pst_listing_mode(const struct pst_listing_attr* attr) {
+  return (uint32_t)(attr->size_mode >> 48);
+}
 
 /* How far a listing has come that is published while it comes: one for a directory, found under
  * PST_RANGE_LISTING + PST_LISTING_PAGES_MAX. Its pages say `pages` 0, but for the last one. */

@@ -50,7 +50,7 @@
                                   Page n begins at offset n * PST_RANGE_BYTES; length 0: its end */
 
 #define PST_REQUEST_NOWAIT 1u  /* flags: a hint (FETCH only); nobody waits */
-#define PST_REQUEST_OPENS 2u   /* flags, since 3.1 (LOOKUP only): it will be read from its beginning, its first
+#define PST_REQUEST_OPENS 2u   /* flags (LOOKUP only): it will be read from its beginning, its first
                                   bytes may come along */
 #define PST_NO_SLOT 0xFFFFFFFFu
 

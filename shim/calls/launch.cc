@@ -139,7 +139,7 @@ int OpenProgram(const Route& route, Target* target) {
   if (fd < 0) return fd;
   InspectFd(fd, target);
   // Object stores know no execute bit: without one, what starts like a program is one.
-  if (target->kind == TargetKind::kUnknown) {
+  if (target->kind == TargetKind::kUnknown || (attr.mode & PST_MODE_GIVEN) != 0) {
     err = PstCheckAccess(route.view->mounts[route.mount], attr, X_OK);
     if (err != 0) {
       close(fd);

@@ -63,6 +63,15 @@ ProcLink ParseProc(const char* path, int* fd) {
   return own ? ProcLink::kOwnFd : ProcLink::kOther;
 }
 
+int StandardNumber(const char* path) {
+  constexpr const char* kNames[] = {"in", "out", "err"};
+  const char* rest = After(path, "/dev/std");
+  for (int fd = 0; rest != nullptr && fd < 3; ++fd) {
+    if (strcmp(rest, kNames[fd]) == 0) return fd;
+  }
+  return -1;
+}
+
 // The name a program knows for one of its numbers. Its length, or -1 if it is not ours.
 int NameOfFd(int fd, char* to) {
   FdEntry entry;
@@ -310,6 +319,12 @@ int Resolve(const char* path, char* out) {
 }
 
 }  // namespace
+
+int PstNumberNamed(const char* path) {
+  int fd = StandardNumber(path);
+  return fd >= 0 || ParseProc(path, &fd) == ProcLink::kOwnFd ? fd : -1;
+}
+
 }  // namespace penstock
 
 using namespace penstock;

@@ -45,6 +45,16 @@ PST_COLD int OpenByNumber(const char* path, int flags, mode_t mode) {
   return handled ? Finish(fd) : PstFail(ENXIO);
 }
 
+// A link of one of our numbers, before the kernel gets it: it would open the reservation, or the object's file
+// with the rights of its owner.
+PST_COLD bool OpenNumber(const char* path, int flags, mode_t mode, int* result) {
+  if (!g_config.active || (flags & O_NOFOLLOW) != 0) return false;
+  const int number = PstNumberNamed(path);
+  if (number < 0 || !IsCovered(PstFdKindOf(number))) return false;
+  *result = OpenByNumber(path, flags, mode);
+  return true;
+}
+
 // The kernel has failed: a link outside may lead into a mount.
 PST_COLD int OpenThroughLinks(int dirfd, const char* path, int flags, mode_t mode) {
   if (errno == ENXIO) return OpenByNumber(path, flags, mode);
@@ -71,7 +81,8 @@ PST_COLD bool OpenLanded(int dirfd, const char* path, int flags, mode_t mode, in
 // Everything before the kernel's turn.
 PST_INLINE bool OpenOurs(int dirfd, const char* path, int flags, mode_t mode, int* result) {
   bool ours = OpenCovered(dirfd, path, flags, mode, result) ||
-              (PstMayLand() && OpenLanded(dirfd, path, flags, mode, result));
+              (PstMayLand() && OpenLanded(dirfd, path, flags, mode, result)) ||
+              (PST_UNLIKELY(PstMayNameNumber(path)) && OpenNumber(path, flags, mode, result));
   if (PST_UNLIKELY(ours && g_open_real) && *result >= 0 && MakeReal(*result) != 0) {
     KeepErrno keep;
     close(*result);

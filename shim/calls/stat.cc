@@ -154,11 +154,29 @@ PST_COLD Result AccessLanded(int dirfd, const char* path, int mode, bool effecti
                                                       : Result::kNotOurs;
 }
 
+// A link of one of our numbers, see StatNumber.
+PST_COLD Result AccessNumber(const char* path, int mode, bool effective) {
+  const int number = g_config.active ? PstNumberNamed(path) : -1;
+  FdEntry entry;
+  const View* view = PstView();
+  if (number < 0 || !IsCovered(PstFdKindOf(number)) || view == nullptr || !PstFdSnapshot(number, &entry) ||
+      entry.mount >= view->mount_count)
+    return Result::kNotOurs;
+  if (PST_UNLIKELY(entry.mtime_ns == INT64_MIN)) PstCompleteEntry(number, &entry);
+  pst_attr attr = {};
+  attr.kind = entry.kind == kFdDirectory ? PST_KIND_DIRECTORY : PST_KIND_FILE;
+  attr.mode = entry.mode;
+  const int err = PstCheckAccess(view->mounts[entry.mount], attr, mode, effective);
+  return err == 0 ? Result::kDone : FailWith(err);
+}
+
 // As AccessAt, and through links.
 PST_INLINE Result AccessOurs(int dirfd, const char* path, int mode, bool effective) {
   Result result = AccessAt(dirfd, path, mode, effective);
-  return result == Result::kNotOurs && PstMayLand() ? AccessLanded(dirfd, path, mode, effective)
-                                                    : result;
+  if (result == Result::kNotOurs && PstMayLand()) result = AccessLanded(dirfd, path, mode, effective);
+  if (result == Result::kNotOurs && PST_UNLIKELY(PstMayNameNumber(path)))
+    result = AccessNumber(path, mode, effective);
+  return result;
 }
 
 PST_COLD int AccessThroughLinks(int dirfd, const char* path, int mode, bool effective, int result) {
@@ -183,12 +201,23 @@ PST_COLD Result StatByNumber(const char* path, struct stat* out) {
              : Result::kNotOurs;
 }
 
+// A link of one of our numbers: what the number shows. The kernel would show the reservation or the object.
+PST_COLD Result StatNumber(const char* path, struct stat* out) {
+  if (!g_config.active) return Result::kNotOurs;
+  const int number = PstNumberNamed(path);
+  return number >= 0 && IsCovered(PstFdKindOf(number)) ? StatFd(number, out) : Result::kNotOurs;
+}
+
 // The end of a stat by name: done, or the kernel's answer, or what a link leads to.
 template <class Call>
 PST_INLINE int Settle(Result result, int dirfd, const char* path, bool follow, struct stat* out, Call call) {
   if (PST_LIKELY(result != Result::kNotOurs)) return Answer(result);
   if (PstMayLand()) {
     result = StatLanded(dirfd, path, follow, out);
+    if (result != Result::kNotOurs) return Answer(result);
+  }
+  if (PST_UNLIKELY(PstMayNameNumber(path)) && follow) {
+    result = StatNumber(path, out);
     if (result != Result::kNotOurs) return Answer(result);
   }
   int kernel = call();
@@ -233,6 +262,8 @@ PST_EXPORT int statx(int dirfd, const char* path, int flags, unsigned mask, stru
   Result result = StatAt(dirfd, path, &info, flags);
   bool follow = (flags & AT_SYMLINK_NOFOLLOW) == 0;
   if (PST_LIKELY(result == Result::kNotOurs) && PstMayLand()) result = StatLanded(dirfd, path, follow, &info);
+  if (PST_LIKELY(result == Result::kNotOurs) && PST_UNLIKELY(PstMayNameNumber(path)) && follow)
+    result = StatNumber(path, &info);
   if (PST_LIKELY(result == Result::kNotOurs)) {
     int kernel = real.statx(dirfd, path, flags, mask, out);
     if (PST_LIKELY(kernel == 0)) {

@@ -120,7 +120,7 @@ PST_COLD int AskName(const Route& route, uint32_t len, const pst_key128& id, int
   ask.ns = route.view->mounts[route.mount].ns;
   ask.id = id;
   const bool reads = (open_flags & (O_ACCMODE | O_PATH | O_DIRECTORY)) == O_RDONLY;
-  if (reads && route.view->index.header->minor >= 1) ask.flags = PST_REQUEST_OPENS;
+  if (reads) ask.flags = PST_REQUEST_OPENS;
   ask.path = route.rel;
   ask.path_len = len;
   int err = PstAsk(ask, &answer);
@@ -201,7 +201,7 @@ PST_INLINE void Fill(const Mount& mount, uint64_t ino, uint64_t size, int64_t mt
   out->st_gid = mount.gid != UINT32_MAX ? mount.gid : OwnGid();
   out->st_size = (off_t)size;
   out->st_blksize = kShownBlock;
-  out->st_blocks = (blkcnt_t)((size + 511) / 512);
+  out->st_blocks = (blkcnt_t)((size + 4095) / 4096 * 8);  // as of a local disk, in whole pages
   const timespec time = TimeOf(mtime_ns);
   out->st_atim = time;
   out->st_mtim = time;
@@ -209,9 +209,9 @@ PST_INLINE void Fill(const Mount& mount, uint64_t ino, uint64_t size, int64_t mt
 }
 
 uint32_t ShownMode(uint32_t kind, uint32_t mode) {
-  uint32_t permissions = mode & 0777;
-  if (kind == PST_KIND_DIRECTORY) return S_IFDIR | (permissions != 0 ? permissions : 0555);
-  return S_IFREG | (permissions != 0 ? permissions : 0444);
+  const bool known = (mode & (0777 | PST_MODE_GIVEN)) != 0;
+  if (kind == PST_KIND_DIRECTORY) return S_IFDIR | (known ? mode & 0777 : 0555);
+  return S_IFREG | (known ? mode & 0777 : 0444);
 }
 
 }  // namespace

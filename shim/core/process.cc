@@ -62,6 +62,65 @@ bool AdoptFile(int fd, uint32_t slot_number) {
   return true;
 }
 
+bool HexWord(const char* text, uint64_t* out) {
+  uint64_t value = 0;
+  for (int i = 0; i < 16; ++i) {
+    const char c = text[i];
+    const int digit = c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+    if (digit < 0) return false;
+    value = value << 4 | (uint64_t)digit;
+  }
+  *out = value;
+  return true;
+}
+
+// <cache.dir>/objects/<xx>/<key's halves>-<version>-<origin> (docs/object-format.md), the kernel's mark of an
+// unlinked one cut off.
+bool ParseObjectName(char* path, int len, pst_key128* id, uint64_t* version) {
+  constexpr char kGone[] = " (deleted)";
+  constexpr int kGoneLen = sizeof kGone - 1, kNameLen = 66;
+  if (len > kGoneLen && memcmp(path + len - kGoneLen, kGone, kGoneLen) == 0) len -= kGoneLen;
+  const char* name = path + len - kNameLen;
+  return len > kNameLen + 4 && name[-1] == '/' && name[-4] == '/' && name[32] == '-' && name[49] == '-' &&
+         HexWord(name, &id->hi) && HexWord(name + 16, &id->lo) && HexWord(name + 33, version);
+}
+
+// The file of an object, which an earlier program has made real: this one's stat shall not show the cache's
+// file. The sidecar says whose it is; if its name has another version by now, it stays what the kernel shows.
+bool AdoptObject(int fd, char* path, int len, uint64_t size) {
+  FdEntry entry;
+  memset(&entry, 0, sizeof entry);
+  if (!ParseObjectName(path, len, &entry.id, &entry.version)) return false;
+  int err = EIO;
+  const View* view = PstJoinedView(&err);
+  for (uint32_t i = 0; view != nullptr && i < view->mount_count; ++i) {
+    Ask ask;
+    Answer answer;
+    ask.op = PST_OP_NAME;
+    ask.ns = view->mounts[i].ns;
+    ask.id = entry.id;
+    ask.length = PST_PATH_MAX;
+    ask.reply = path;
+    ask.reply_capacity = kFdPathBytes;
+    if (PstAsk(ask, &answer) != 0 || answer.attr.version != entry.version || answer.attr.size != size) continue;
+    entry.slot = PST_NO_SLOT;
+    entry.kind = kFdMaterialized;
+    entry.warm = kNoWarm;
+    entry.mount = (uint16_t)i;
+    entry.ns = view->mounts[i].ns;
+    entry.size = size;
+    entry.mtime_ns = answer.attr.mtime_ns;
+    entry.ino = answer.attr.ino;
+    entry.mode = answer.attr.mode;
+    entry.nlink = answer.attr.nlink;
+    entry.epoch = PstForkEpoch();
+    if (!PstFdRoom(fd)) return false;
+    PstFdSet(fd, entry, path, answer.path_len);
+    return true;
+  }
+  return false;
+}
+
 // A directory above a mount, by its name.
 bool AdoptAncestor(int fd, const char* path) {
   FdEntry entry;
@@ -108,7 +167,8 @@ bool AdoptDirectory(int fd, const JobPath& shadow) {
 // Looks at every number that the program was started with. getdents and readlink only.
 void AdoptAllInherited() {
   // A program that was not started by one of ours usually has 0, 1 and 2 and nothing else. The link of each
-  // costs a microsecond: only sockets (the reservation's inode) and directories can be ours.
+  // costs a microsecond: only sockets (the reservation's inode), directories and files of an object's mode can
+  // be ours.
   long folder = Raw(SYS_openat, AT_FDCWD, "/proc/self/fd", O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
   if (folder < 0) return;
   alignas(8) char bytes[1024];
@@ -132,11 +192,14 @@ void AdoptAllInherited() {
 
 bool PstAdoptInherited(int fd) {
   struct stat info;
-  if (Raw(SYS_fstat, fd, &info) != 0 || (!S_ISSOCK(info.st_mode) && !S_ISDIR(info.st_mode))) return false;
+  if (Raw(SYS_fstat, fd, &info) != 0) return false;
+  const bool object = info.st_mode == (S_IFREG | PST_OBJECT_MODE);
+  if (!object && !S_ISSOCK(info.st_mode) && !S_ISDIR(info.st_mode)) return false;
   Scratch scratch;
   char* path = scratch.Get();
   int len = path != nullptr ? OutsideFdPath(fd, path, PST_PATH_MAX) : -1;
   if (len <= 0) return false;
+  if (object) return AdoptObject(fd, path, len, (uint64_t)info.st_size);
   JobPath known = PstOwnJobPath(fd, path);
   if (S_ISDIR(info.st_mode)) return known.kind == JobPathKind::kDirectory && AdoptDirectory(fd, known);
   return known.kind == JobPathKind::kFile && known.number < PST_OPEN_FILE_SLOTS &&

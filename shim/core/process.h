@@ -14,8 +14,8 @@ void PstBeforeFork();
 // In the child of fork, before anything else runs there (async-signal-safe).
 void PstAfterForkChild();
 
-// Numbers this process inherited that are reservations (readlink ends in "/" PST_OPEN_FILE_DIR "/<slot>"):
-// enters them into the table. Run once by the constructor when there may be some; shim/calls/ run it again
+// Numbers this process inherited that are reservations (readlink ends in "/" PST_OPEN_FILE_DIR "/<slot>"),
+// shadow directories or objects' files: enters them into the table. Run once by the constructor when there may be some; shim/calls/ run it again
 // for a number received over SCM_RIGHTS. True if `fd` is one of ours now.
 bool PstAdoptInherited(int fd);
 

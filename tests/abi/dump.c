@@ -145,7 +145,7 @@ static void dump_pst_listing_page(void) {
 
 static void dump_pst_listing_attr(void) {
   BEGIN(pst_listing_attr);
-  FIELD(pst_listing_attr, size);
+  FIELD(pst_listing_attr, size_mode);
   FIELD(pst_listing_attr, version);
   FIELD(pst_listing_attr, mtime_ns);
   FIELD(pst_listing_attr, token);

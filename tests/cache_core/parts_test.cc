@@ -86,7 +86,7 @@ struct Pages {
 void Add(ListingBuilder* builder, const std::string& name, std::uint64_t size = 0,
          std::uint32_t kind = PST_KIND_FILE) {
   pst_listing_attr attr{};
-  attr.size = size;
+  attr.size_mode = pst_listing_pack(size, 0);
   builder->Add(name, KeyOf(name), kind, attr);
 }
 
@@ -122,7 +122,7 @@ TEST(ListingTest, ManyNamesAreSortedPagedAndFound) {
       const auto listed = listing.Find(p, name);
       if (!listed) continue;
       ASSERT_EQ(expected[listed->number], name);
-      ASSERT_EQ(listed->attr.size, name.size());
+      ASSERT_EQ(pst_listing_size(&listed->attr), name.size());
       ++found;
     }
   }

@@ -59,7 +59,7 @@ def tree(folder):
                 write(folder, f"d{a}/e{b}/f{c}.txt", f"leaf {a} {b} {c} needle-{a * b * c}\n" * (c + 1))
     for name in ODD_NAMES:
         write(folder, "odd/" + name, f"in {name}\n")
-    write(folder, "bin/hello", "#!/bin/sh\necho hello \"$@\"\n")
+    write(folder, "bin/hello", "#!/bin/sh\necho hello \"$@\"\n", 0o755)
     write(folder, "private", "for the owner\n", 0o600)
     write(folder, "source_me", "sourced=yes\ngreet() { echo \"greetings, $1\"; }\n")
     os.mkdir(os.path.join(folder, "empty"))

@@ -38,6 +38,7 @@ class FileOrigin final : public Origin {
   void Stat(StatOp* op) override;
   void Read(ReadOp* op) override;
   void List(ListOp* op) override;
+  bool KnowsRoot() const override { return true; }
   void Cancel(Op* op) override;
   OriginStats Stats() const override;
   void StartProbe(ProbeOp* op) override;

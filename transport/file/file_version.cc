@@ -75,6 +75,8 @@ void FillInfo(const struct stat& attributes, ObjectInfo* info) {
   info->kind = directory ? ObjectKind::kDirectory : ObjectKind::kFile;
   info->size = directory ? 0 : static_cast<std::uint64_t>(attributes.st_size);
   info->mtime_ns = ToNs(attributes.st_mtim);
+  info->has_mode = true;
+  info->mode = attributes.st_mode & 0777;
   info->version = directory ? std::string() : FileVersion(attributes);
 }
 

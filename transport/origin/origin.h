@@ -39,6 +39,8 @@ struct ObjectInfo {
   std::uint64_t size = 0;     // bytes; 0 for a directory
   std::int64_t mtime_ns = 0;  // since 1970, UTC; 0 if the origin has none (virtual directories)
   std::string version;        // opaque; empty for a directory
+  bool has_mode = false;      // false: the origin knows no permissions
+  std::uint16_t mode = 0;     // permission bits, 0777 at most
 };
 
 struct Op {
@@ -128,6 +130,8 @@ class Origin {
   // True if the pages of a directory's listing follow each other by bytes, a directory as if it had a
   // slash at its end. (Who relies on it must do without where one does not.)
   virtual bool ListsInOrder() const { return false; }
+  // Whether Stat of "" tells more than that the root is there, at no cost.
+  virtual bool KnowsRoot() const { return false; }
   // Whether ReadOp::head is understood, and attributes and bytes by one request are worth it.
   virtual bool ReadsHeads() const { return false; }
   // kReadOnly where an origin cannot be written.
