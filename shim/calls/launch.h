@@ -87,20 +87,13 @@ int Launch(const char* path, char* const* argv, char* const* envp, bool all_fds,
   int result;
   if (target.kind == TargetKind::kScript) {
     if (depth >= kMaxScriptDepth) return ELOOP;
-    Scratch scratch;
-    char* full = scratch.Get();
-    if (full == nullptr) {
-      close(fd);
-      return ENOMEM;
-    }
-    PstFullPath(route.view, route.mount, route.rel, route.rel_len, full);
     size_t count = 0;
     while (argv != nullptr && argv[count] != nullptr) ++count;
     auto** words = static_cast<const char**>(__builtin_alloca((count + 4) * sizeof(char*)));
     size_t at = 0;
     words[at++] = target.interpreter;
     if (target.argument[0] != '\0') words[at++] = target.argument;
-    words[at++] = full;
+    words[at++] = path;  // as the program wrote it: a script's $0
     for (size_t i = 1; i < count; ++i) words[at++] = argv[i];
     words[at] = nullptr;
     result =

@@ -144,7 +144,8 @@ PST_COLD ssize_t ReadMissing(int fd, const FdEntry& entry, unsigned char* to, ui
 
 int PstFdPathOrAsk(int fd, const FdEntry& entry, char* to) {
   int len = PstFdPath(fd, entry, to);
-  if (PST_LIKELY(len > 0) || entry.kind != kFdFile) return len < 0 ? -EBADF : len;
+  if (PST_LIKELY(len > 0)) return len;
+  if (len < 0 || (entry.kind != kFdFile && entry.kind != kFdMaterialized)) return len < 0 ? -EBADF : len;
   Ask ask;
   Answer answer;
   ask.op = PST_OP_NAME;

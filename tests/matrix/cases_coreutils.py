@@ -98,11 +98,11 @@ tree("cp_attributes_only", "cp -R --attributes-only $D/tree/d0 .; cp -rx $D/tree
 tree("ls_recursive", "ls -alR --time-style=full-iso $D/tree", clean=LINKS)
 tree("ls_kinds", "cd $D/tree; ls; ls -F; ls -p; ls -d */; ls -Q odd; ls -b odd; ls -m many; ls -x many; ls -C -w 100 many; ls -r many | head -3; ls -S d0/e0; ls -t many | tail -3; "
      "ls -1sh --block-size=1 many | head -4; ls -A; ls none; ls --color=always; ls -g -o private; ls -n private")
-tree("ls_unsorted", "ls -U $D/tree/many; ls -f $D/tree/odd; ls -i $D/tree/many | cut -d' ' -f2", sort=True)
+tree("ls_unsorted", "ls -U $D/tree/many; ls -f $D/tree/odd; ls -i $D/tree/many | awk '{print $2}'", sort=True)
 tree("dir_vdir", "dir $D/tree; vdir --time-style=+%s $D/tree/d1", clean=LINKS)
 tree("stat_all", "cd $D/tree; stat -c '%n %F %s %a %A %U %u %Y %y %b %B %t' * d0/e0/* odd/*; stat --printf '%N\\n' odd/*; stat none; stat -t none", clean=LINKS)
 tree("stat_default", "stat $D/tree/private | grep -v -e Device -e Birth -e Access -e Change -e IO.Block; stat -f -c '%t' $D/tree >/dev/null; echo $?")
-tree("du_apparent", "cd $D/tree; du --apparent-size -ab d0 odd many | tail -3; du --apparent-size -sb many; du -d 1 --inodes .", sort=True, clean=((r"(?m)^\d+\t([^/\n]*/?[^/\n]*)$", r"N\t\1"),))
+tree("du_apparent", "cd $D/tree; du --apparent-size -ab d0/e0 odd; du --apparent-size -sb many; du -d 1 --inodes .", sort=True, clean=((r"(?m)^\d+\t([^/\n]*/?[^/\n]*)$", r"N\t\1"),))
 tree("du_blocks", "du -a $D/tree/d1; du -h $D/tree/d0/e0/f0.txt; du -c --time --time-style=+%s $D/tree/d2/e0/*; du -L -S $D/tree/d3", sort=True)
 tree("df_there", "df $D/tree > /dev/null; echo $?; df --output=target $D/tree/private >/dev/null; echo $?")
 tree("readlink_realpath", "cd $D/tree/d0; realpath . .. e0/../e1/f1.txt none; realpath -e none; readlink -f ../odd/../private; readlink -e none; readlink private; readlink -m a/b/../c; "

@@ -53,6 +53,7 @@ class World:
         os.chmod(self.base, 0o755)
         self.origin, self.containers, self.keep, self.lie = origin, containers, keep, lie
         self.data = os.path.join(self.base, "data")
+        self.broken = {}         # fixtures that could not be built, and why: their cases fail
         self.plain = self.job = self.server = None
         try:
             self._build(fixtures)
@@ -68,7 +69,10 @@ class World:
         for name in sorted(fixtures):
             folder = os.path.join(self.data, name)
             os.mkdir(folder)
-            FIXTURES[name](folder)
+            try:
+                FIXTURES[name](folder)
+            except (OSError, subprocess.SubprocessError) as error:
+                self.broken[name] = f"fixture {name}: {error}"
             if not getattr(FIXTURES[name], "keep_times", False):
                 self._set_times(folder)
         os.utime(self.data, (EPOCH, EPOCH))
