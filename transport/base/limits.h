@@ -23,6 +23,7 @@ inline constexpr std::size_t kMaxErrorBodyBytes = 16u << 10;
 inline constexpr std::size_t kMaxHeaderLineBytes = 16u << 10;
 inline constexpr std::size_t kMaxHeaderBytes = 64u << 10;  // of one response
 inline constexpr std::size_t kReceiveBufferBytes = 256u << 10;
+inline constexpr std::size_t kStreamedReadBytes = 1u << 20;  // from here on past the caches
 inline constexpr std::size_t kMaxRequestBytes = 8u << 10;  // a URL, SAS included
 static_assert(kMaxHeaderLineBytes <= kMaxHeaderBytes);
 

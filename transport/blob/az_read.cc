@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cstring>
 
+#include "transport/base/limits.h"
+#include "transport/base/stream_copy.h"
 #include "transport/blob/az_errors.h"
 #include "transport/blob/az_origin.h"
 
@@ -133,7 +135,11 @@ void AzReadTask::TakeBytes(std::span<const char> bytes) {
   while (!bytes.empty()) {
     const auto room = read_->buffers[buffer_].subspan(buffer_filled_);
     const std::size_t step = std::min(room.size(), bytes.size());
-    if (step > 0) std::memcpy(room.data(), bytes.data(), step);
+    if (asked_ >= limits::kStreamedReadBytes) {
+      StreamCopy(room.data(), bytes.data(), step);
+    } else if (step > 0) {
+      std::memcpy(room.data(), bytes.data(), step);
+    }
     bytes = bytes.subspan(step);
     buffer_filled_ += step;
     if (step == room.size()) {
