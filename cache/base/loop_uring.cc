@@ -52,6 +52,7 @@ io_uring_sqe* UringLoop::Sqe() {
 }
 
 void UringLoop::ArmQueue() {
+  if (std::exchange(queue_armed_, true)) return;  // by an earlier Run()
   io_uring_sqe* sqe = Sqe();
   io_uring_prep_poll_add(sqe, queue_.event_fd(), POLLIN);
   io_uring_sqe_set_data64(sqe, kQueueEvent);
@@ -108,6 +109,7 @@ void UringLoop::SubmitFile(FileOp* op) {
 void UringLoop::Handle(std::uint64_t user_data, std::int32_t result) {
   if (user_data == kIgnore) return;
   if (user_data == kQueueEvent) {
+    queue_armed_ = false;
     queue_.DrainEvent();
     ArmQueue();
     return;

@@ -46,6 +46,7 @@ class UringLoop final : public Loop {
   WatchTable watches_;
   io_uring ring_{};
   bool usable_ = false;
+  bool queue_armed_ = false;               // a poll of the queue's event is in the kernel
   std::uint64_t file_ops_ = 0;             // in the kernel
   std::deque<FileOp*> waiting_files_;      // beyond what the completion queue holds
   std::atomic<bool> stop_{false};

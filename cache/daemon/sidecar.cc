@@ -23,6 +23,7 @@
 #include "cache/config/version.h"
 #include "cache/crash/crash_report.h"
 #include "cache/daemon/mount_origin.h"
+#include "cache/daemon/nvme_setup.h"
 #include "cache/session/handshake.h"
 #include "shim/abi/open_file.h"
 #include "transport/base/clock.h"
@@ -307,10 +308,12 @@ bool Sidecar::MakeEngineParts(StartProblem* problem) {
   ObjectStoreConfig objects;
   objects.dir = config_.cache.dir;
   objects.max_bytes = config_.cache.nvme_bytes;
-  objects.max_open = budget_.objects;
+  objects.max_open = budget_.objects - budget_.objects / 4;  // two each; the rest is for regions
   // Memory files are nobody's arena and count against the container all the same.
   objects.fallback_bytes = std::min(objects.fallback_bytes, MemoryLimitBytes() / 8);
   for (const auto& one : origins_) objects.origins.push_back(one->Describe());
+  objects.others_bytes = [this] { return nvme_ ? nvme_->bytes() : 0; };
+  objects.others_drop = [this] { return nvme_ && nvme_->DropOldest(); };
   auto store = MakeObjectStore(loop_.get(), objects);
   if (!store) {
     problem->lines.push_back(
@@ -318,6 +321,7 @@ bool Sidecar::MakeEngineParts(StartProblem* problem) {
     return false;
   }
   objects_ = *std::move(store);
+  nvme_ = MakeNvmeTier(loop_.get(), config_, objects_.get(), std::max(budget_.objects / 2, 8u));
   std::vector<Mount> mounts;
   std::vector<Probes::Target> targets;
   for (std::size_t i = 0; i < config_.mounts.size(); ++i) {
@@ -337,7 +341,8 @@ bool Sidecar::MakeEngineParts(StartProblem* problem) {
   EngineOptions options;
   options.cpus = config_.sidecar.cpus;
   options.spool_folder = config_.cache.dir;
-  engine_ = MakeEngine(loop_.get(), arena_.get(), objects_.get(), std::move(mounts), options);
+  engine_ = MakeEngine(loop_.get(), arena_.get(), objects_.get(), std::move(mounts), options,
+                       nvme_.get());
   tickets_ = std::make_unique<Tickets>(loop_.get(), budget_.tickets);
   context_.loop = loop_.get();
   context_.engine = engine_.get();
@@ -395,6 +400,7 @@ Sidecar::~Sidecar() {
   admin_.reset();
   tickets_.reset();
   engine_.reset();
+  nvme_.reset();
   objects_.reset();
   job_.reset();
   arena_.reset();
@@ -551,6 +557,7 @@ Json Sidecar::StatJson() {
   const RegistryStats sessions = registry_->Stats();
   const EngineStats engine = engine_->Stats();
   const ObjectStoreStats objects = objects_->Stats();
+  const NvmeStats nvme = nvme_ ? nvme_->Stats() : NvmeStats();
   const JobFolder::Stats job = job_->GetStats();
   const ArenaStats arena = arena_->Stats();
   origin::OriginStats origin;
@@ -591,7 +598,7 @@ Json Sidecar::StatJson() {
             {"origin_hedges_won", origin.hedges_won},
             {"origin_connects", origin.connects},
             {"evictions", engine.evictions},
-            {"corrupt_dropped", engine.corrupt_dropped + objects.corrupt},
+            {"corrupt_dropped", engine.corrupt_dropped + objects.corrupt + nvme.corrupt},
             {"fetches", engine.fetches},
             {"single_flight_joins", engine.single_flight_joins},
             {"readahead_ranges", engine.readahead_ranges},
@@ -599,6 +606,11 @@ Json Sidecar::StatJson() {
             {"ranges_published", engine.ranges_published},
             {"object_hits", objects.hits},
             {"objects_dropped", objects.dropped},
+            {"nvme_ranges_read", nvme.hits},
+            {"nvme_ranges_written", nvme.written},
+            {"nvme_ranges_refused", nvme.refused},
+            {"nvme_ranges_evicted", nvme.evicted},
+            {"nvme_io_errors", nvme.io_errors},
             {"requests", c.requests},
             {"requests_refused", c.requests_refused},
             {"sessions_total", sessions.sessions_total},
@@ -620,6 +632,9 @@ Json Sidecar::StatJson() {
             {"inflight", engine.inflight},
             {"objects", objects.objects},
             {"object_bytes", objects.bytes},
+            {"nvme_bytes", nvme.bytes + objects.bytes},
+            {"nvme_files", nvme.files + objects.objects},
+            {"nvme_ranges", nvme.ranges},
             {"slots_leased", job.slots_leased},
             {"kept_files", job.kept_files},
             {"directories", job.directories},

@@ -18,6 +18,7 @@
 #include "cache/job/job_folder.h"
 #include "cache/job/program_list.h"
 #include "cache/memory/arena.h"
+#include "cache/nvme/region_store.h"
 #include "cache/object/object_store.h"
 #include "cache/session/listener.h"
 #include "cache/session/registry.h"
@@ -93,6 +94,7 @@ class Sidecar final : public SidecarControl {
   std::unique_ptr<ProgramList> programs_;  // null without a linger
   std::vector<ProgramList::Survivor> survivors_;
   std::unique_ptr<ObjectStore> objects_;
+  std::unique_ptr<RegionStore> nvme_;  // null where the folder is too small or unusable
   std::unique_ptr<Engine> engine_;
   std::unique_ptr<Tickets> tickets_;
   SessionContext context_;

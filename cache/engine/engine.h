@@ -42,6 +42,7 @@ namespace penstock::cache {
 class Loop;
 class Arena;
 class ObjectStore;
+class NvmeTier;
 
 enum class MountClass : std::uint8_t { kDataset, kGeneral, kCheckpoint };
 
@@ -78,7 +79,8 @@ struct EngineOp {
   int err = 0;                             // result: 0 or a positive errno (transport's one table)
   pst_attr attr{};
   std::uint64_t result_version = 0;        // kList, kListingRead: the listing's id
-  std::uint64_t result_length = 0;         // bytes in `buffer`; kList: pages, 0 while more may come
+  std::uint64_t result_length = 0;         // bytes in `buffer`; kList: pages, 0 while more may come; kFetch:
+                                           // PST_FETCHED_FROM_NVME if the first range came from there
   int fd = -1;                             // kMaterialize
 
   void (*done)(EngineOp* op) = nullptr;
@@ -126,10 +128,11 @@ struct EngineOptions {
   std::uint32_t whole_file_bytes = 1u << 20;           // up to this a file is read in one request
 };
 
-// `objects` may be null: kMaterialize then gives ENOSPC. The engine ends what it started when it is
+// `objects` may be null: kMaterialize then gives ENOSPC. `nvme` may be null: memory misses are the origins'. The engine ends what it started when it is
 // destroyed, on the loop's thread or after the loop has stopped; operations that still wait get ECANCELED.
 std::unique_ptr<Engine> MakeEngine(Loop* loop, Arena* arena, ObjectStore* objects,
-                                   std::vector<Mount> mounts, const EngineOptions& options = {});
+                                   std::vector<Mount> mounts, const EngineOptions& options = {},
+                                   NvmeTier* nvme = nullptr);
 
 // 128-bit key of a name (XXH3) and 64-bit version digest of an origin's token, seeded with the key.
 pst_key128 KeyOf(std::string_view relative_path);

@@ -5,6 +5,8 @@
 #include <cstring>
 #include <utility>
 
+#include "shim/abi/session.h"
+
 namespace penstock::cache {
 namespace {
 
@@ -31,12 +33,13 @@ std::uint32_t RangeOf(std::uint64_t offset) { return static_cast<std::uint32_t>(
 }  // namespace
 
 std::unique_ptr<Engine> MakeEngine(Loop* loop, Arena* arena, ObjectStore* objects,
-                                   std::vector<Mount> mounts, const EngineOptions& options) {
-  return std::make_unique<EngineImpl>(loop, arena, objects, std::move(mounts), options);
+                                   std::vector<Mount> mounts, const EngineOptions& options,
+                                   NvmeTier* nvme) {
+  return std::make_unique<EngineImpl>(loop, arena, objects, std::move(mounts), options, nvme);
 }
 
 EngineImpl::EngineImpl(Loop* loop, Arena* arena, ObjectStore* objects, std::vector<Mount> mounts,
-                       const EngineOptions& options)
+                       const EngineOptions& options, NvmeTier* nvme)
     : loop_(loop),
       arena_(arena),
       objects_(objects),
@@ -45,7 +48,7 @@ EngineImpl::EngineImpl(Loop* loop, Arena* arena, ObjectStore* objects, std::vect
       tier_(arena, HasClass(mounts_, true), HasClass(mounts_, false)),
       calls_(std::make_unique<OriginCalls>(loop, options.cpus)),
       names_(&mounts_, arena, &tier_, calls_.get(), options_),
-      fetcher_(loop, &mounts_, &tier_, calls_.get(), options_,
+      fetcher_(loop, &mounts_, &tier_, calls_.get(), options_, nvme,
                [this](std::uint32_t mount, const std::string& path) { names_.Forget(mount, path); }),
       siblings_(&names_, &fetcher_, options_),
       first_look_(&mounts_, &names_, &fetcher_, calls_.get()) {}
@@ -284,7 +287,12 @@ void EngineImpl::FetchFile(WaitId id, const FileInfo& info) {
     if (urgent < last) fetcher_.Demand(info, urgent + 1, last, id);
     AskAhead(*op, info, first, last);
   }
-  fetcher_.WaitFor(info, first, id, [this, id](int err) { End(id, err); });
+  op->result_length = 0;
+  fetcher_.WaitFor(info, first, id, [this, id](int err, bool from_nvme) {
+    if (EngineOp* waiting = Find(id); waiting != nullptr) 
+      waiting->result_length = from_nvme ? PST_FETCHED_FROM_NVME : 0;
+    End(id, err);
+  });
 }
 
 void EngineImpl::HintFile(EngineOp* op, const FileInfo& info) {
@@ -343,7 +351,7 @@ void EngineImpl::ReadStep(WaitId id, const FileInfo& info) {
       if (++waiting.tries > kMaxReadTries) return End(id, EIO);
       NoteDemand(id, info, range, range);
       fetcher_.Demand(info, range, range, id);
-      return fetcher_.WaitFor(info, range, id, [this, id, info](int err) {
+      return fetcher_.WaitFor(info, range, id, [this, id, info](int err, bool) {
         if (err != 0) return End(id, err);
         ReadStep(id, info);
       });

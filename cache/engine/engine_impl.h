@@ -24,7 +24,7 @@ namespace penstock::cache {
 class EngineImpl final : public Engine, private ObjectSource {
  public:
   EngineImpl(Loop* loop, Arena* arena, ObjectStore* objects, std::vector<Mount> mounts,
-             const EngineOptions& options);
+             const EngineOptions& options, NvmeTier* nvme);
   ~EngineImpl() override;
 
   void Start(EngineOp* op) override;

@@ -21,17 +21,21 @@ constexpr std::int64_t kRetryNs = 5'000'000;
 }  // namespace
 
 Fetcher::Fetcher(Loop* loop, const std::vector<Mount>* mounts, MemoryTier* tier, OriginCalls* calls,
-                 const EngineOptions& options, Forget version_changed)
+                 const EngineOptions& options, NvmeTier* nvme, Forget version_changed)
     : loop_(loop),
       mounts_(mounts),
       tier_(tier),
       calls_(calls),
       options_(options),
+      nvme_(nvme),
       version_changed_(std::move(version_changed)),
-      running_of_(mounts->size()) {}
+      running_of_(mounts->size()) {
+  for (const Mount& mount : *mounts) origin_digests_.push_back(OriginDigest(mount.origin->Describe()));
+}
 
 Fetcher::~Fetcher() {
   if (retry_timer_ != 0) loop_->CancelTimer(retry_timer_);
+  for (auto& [flight, owner] : nvme_reads_) nvme_->Cancel(&flight->read);
 }
 
 bool Fetcher::Present(const FileKey& file, std::uint32_t range) const {
@@ -104,13 +108,15 @@ void Fetcher::Want(const FileInfo& info, std::uint32_t first, std::uint32_t last
     }
     if (prefetch && open == nullptr && prefetch_.size() >= kMaxQueuedPrefetch) break;
     if (!prefetch && demand_.size() >= options_.max_questions) break;  // WaitFor() says EIO
-    if (open == nullptr || open->count >= max_ranges) {
+    const bool nvme = OnNvme(info.key, range);
+    if (open == nullptr || open->count >= max_ranges || open->nvme != nvme) {
       auto flight = std::make_unique<Flight>();
       flight->file = *file;
       flight->first = range;
       flight->group = group;
       flight->prefetch = prefetch;
       flight->guessed = prefetch;
+      flight->nvme = nvme;
       if (!prefetch) flight->askers.insert(asker);
       flight->give_up_ns = MonotonicNs() + (*mounts_)[info.key.mount].deadline_ns;
       open = flight.get();
@@ -138,7 +144,7 @@ std::unique_ptr<Fetcher::Flight> Fetcher::Dequeue(Flight* flight) {
 
 // Somebody waits now for what was only a guess.
 void Fetcher::Promote(Flight* flight) {
-  if (flight->call != nullptr) {  // it runs already
+  if (flight->running) {
     flight->prefetch = false;
     return;
   }
@@ -150,9 +156,9 @@ void Fetcher::Promote(Flight* flight) {
 }
 
 void Fetcher::WaitFor(const FileInfo& info, std::uint32_t range, Asker asker, Done done) {
-  if (Present(info.key, range)) return done(0);
+  if (Present(info.key, range)) return done(0, false);
   const auto found = files_.find(info.key);
-  if (found == files_.end() || !found->second->ranges.contains(range)) return done(EIO);
+  if (found == files_.end() || !found->second->ranges.contains(range)) return done(EIO, false);
   std::map<Asker, Done>& waiters = found->second->waiters[range];
   if (!waiters.empty()) ++stats_.joins;
   waiters.emplace(asker, std::move(done));
@@ -181,7 +187,7 @@ void Fetcher::Leave(const FileKey& key, std::uint32_t first, std::uint32_t last,
 void Fetcher::Unasked(Flight* flight, bool gave_up) {
   if (flight->prefetch) return;
   const bool keep = !gave_up || flight->guessed;
-  if (flight->call != nullptr) {
+  if (flight->running) {
     if (!keep) CancelRead(flight);
     return;
   }
@@ -197,7 +203,7 @@ void Fetcher::CancelRead(Flight* flight) {
   flight->orphan = true;
   File* file = flight->file.get();
   for (std::uint32_t i = 0; i < flight->count; ++i) file->ranges.erase(flight->first + i);
-  calls_->Cancel(flight->call);
+  if (flight->call != nullptr) calls_->Cancel(flight->call);  // a disk's answer comes soon
 }
 
 void Fetcher::ForgetIfIdle(const std::shared_ptr<File>& file) {
@@ -218,8 +224,11 @@ void Fetcher::Offer(const FileInfo& info, std::span<const std::byte> head) {
       const auto space = tier_->Reserve(ClassOf(info.key.mount), key, bytes);
       if (!space) return;
       std::memcpy(tier_->Bytes(*space), head.data(), bytes);
-      tier_->Publish(*space, key, Crc32c(head.first(bytes)), 0, 0);
+      const std::uint32_t crc = Crc32c(head.first(bytes));
+      tier_->Publish(*space, key, crc, 0, 0);
       ++stats_.ranges;
+      if (nvme_ != nullptr)
+        nvme_->Offer({ObjectOf(info.key), range}, head.first(bytes), crc, RegionClassOf(info.key.mount));
     }
     head = head.subspan(bytes);
   }
@@ -276,7 +285,7 @@ bool Fetcher::PumpQueue(Queue* queue, std::uint64_t max_bytes) {
       if (running_ == 0) RetryLater();
       return false;
     }
-    StartRead(Dequeue(next));
+    Start(Dequeue(next));
   }
   return true;
 }
@@ -285,7 +294,7 @@ bool Fetcher::PumpQueue(Queue* queue, std::uint64_t max_bytes) {
 bool Fetcher::HasPlace(const Flight& flight, std::uint64_t max_bytes) const {
   if (running_ > 0 && running_bytes_ + flight.bytes > max_bytes) return false;
   if (running_ >= options_.inflight_reads) return false;
-  if (!flight.prefetch) return true;
+  if (!flight.prefetch || flight.nvme) return true;
   const std::uint32_t mount = flight.file->info.key.mount;
   const std::uint32_t measured = (*mounts_)[mount].origin->Concurrency();
   const std::uint32_t places = measured == 0 ? kUnmeasuredPrefetches : 2 * measured;
@@ -315,6 +324,41 @@ bool Fetcher::ReserveAll(Flight* flight) {
   return true;
 }
 
+void Fetcher::Start(std::unique_ptr<Flight> flight) {
+  flight->running = true;
+  ++running_;
+  running_bytes_ += flight->bytes;
+  if (flight->nvme) return StartNvme(std::move(flight));
+  StartRead(std::move(flight));
+}
+
+void Fetcher::StartNvme(std::unique_ptr<Flight> flight) {
+  Flight* raw = flight.get();
+  raw->read.object = ObjectOf(raw->file->info.key);
+  raw->read.first = raw->first;
+  for (const Space& space : raw->spaces) raw->read.to.emplace_back(tier_->Bytes(space), space.bytes);
+  raw->read.user = this;
+  raw->read.impl = raw;
+  raw->read.done = [](NvmeRead* read) {
+    static_cast<Fetcher*>(read->user)->NvmeDone(static_cast<Flight*>(read->impl));
+  };
+  nvme_reads_.emplace(raw, std::move(flight));
+  nvme_->StartRead(&raw->read);
+}
+
+// What the tier no longer has, or not as it was, is the origin's to give.
+void Fetcher::NvmeDone(Flight* flight) {
+  std::unique_ptr<Flight> owned = std::move(nvme_reads_.extract(flight).mapped());
+  if (flight->read.err != 0 && !flight->orphan) {
+    flight->nvme = false;
+    return StartRead(std::move(owned));
+  }
+  --running_;
+  running_bytes_ -= flight->bytes;
+  Finish(flight, flight->orphan ? ECANCELED : 0, flight->read.crcs);
+  Pump();
+}
+
 void Fetcher::StartRead(std::unique_ptr<Flight> flight) {
   const FileInfo& info = flight->file->info;
   const Mount& mount = (*mounts_)[info.key.mount];
@@ -328,9 +372,7 @@ void Fetcher::StartRead(std::unique_ptr<Flight> flight) {
   for (const Space& space : flight->spaces) call->buffers.emplace_back(tier_->Bytes(space), space.bytes);
   flight->call = call.get();
   ++stats_.fetches;
-  ++running_;
   ++running_of_[info.key.mount];
-  running_bytes_ += flight->bytes;
   calls_->Start<ReadCall>(std::move(call), mount.origin,
                           [this, flight = std::move(flight)](ReadCall& done) mutable {
                             ReadDone(std::move(flight), done);
@@ -374,9 +416,12 @@ void Fetcher::Finish(Flight* flight, int err, const std::vector<std::uint32_t>& 
     const bool marked = file->marks.erase(range) > 0;
     if (i < flight->spaces.size()) {
       if (err == 0) {
-        tier_->Publish(flight->spaces[i], info.key.RangeKey(range), crcs[i],
-                       marked ? PST_ENTRY_READAHEAD : 0u, 0);
+        const Space& space = flight->spaces[i];
+        const std::byte* bytes = tier_->Bytes(space);
+        tier_->Publish(space, info.key.RangeKey(range), crcs[i], marked ? PST_ENTRY_READAHEAD : 0u, 0);
         ++stats_.ranges;
+        if (nvme_ != nullptr && !flight->nvme)
+          nvme_->Offer({ObjectOf(info.key), range}, {bytes, space.bytes}, crcs[i], RegionClassOf(info.key.mount));
       } else {
         tier_->Abandon(flight->spaces[i]);
       }
@@ -386,7 +431,7 @@ void Fetcher::Finish(Flight* flight, int err, const std::vector<std::uint32_t>& 
     }
   }
   ForgetIfIdle(file);
-  for (Done& done : released) done(err);
+  for (Done& done : released) done(err, flight->nvme);
 }
 
 }  // namespace penstock::cache

@@ -1,5 +1,6 @@
-// Brings ranges of files into the memory tier: one origin read for each missing range however many ask,
-// straight from the origin into reserved arena space, checksummed and then published.
+// Brings ranges of files into the memory tier: one read for each missing range however many ask, from the
+// NVMe tier where it has them, else straight from the origin into reserved arena space, checksummed and
+// then published. What came from the origin is offered to the NVMe tier.
 //
 // Demand goes before prefetch; both are bounded in requests and bytes. Where the arena has no room
 // because reads in flight hold all of it, a read waits until one of them is over.
@@ -27,6 +28,7 @@
 #include "cache/engine/file_key.h"
 #include "cache/engine/origin_calls.h"
 #include "cache/memory/memory_tier.h"
+#include "cache/nvme/nvme_tier.h"
 
 namespace penstock::cache {
 
@@ -47,7 +49,8 @@ struct FileInfo {
 
 class Fetcher {
  public:
-  using Done = std::move_only_function<void(int err)>;
+  // `from_nvme`: the range came from there.
+  using Done = std::move_only_function<void(int err, bool from_nvme)>;
   using Asker = std::uint64_t;             // an operation that waits; 0 is nobody
   using Forget = std::function<void(std::uint32_t mount, const std::string& path)>;
 
@@ -58,7 +61,7 @@ class Fetcher {
   };
 
   Fetcher(Loop* loop, const std::vector<Mount>* mounts, MemoryTier* tier, OriginCalls* calls,
-          const EngineOptions& options, Forget version_changed);
+          const EngineOptions& options, NvmeTier* nvme, Forget version_changed);
   ~Fetcher();
 
   // Makes sure that ranges [first, last] are present or in flight. A prefetch may be dropped.
@@ -80,6 +83,13 @@ class Fetcher {
   bool Present(const FileKey& file, std::uint32_t range) const;
   // What a finished read of `file` means: 0, or the errno for those who wait (ESTALE: another version).
   static int Outcome(const FileInfo& file, const ReadCall& call);
+  // What NVMe knows the file as, and whether it has a range of it; never without a tier.
+  ObjectKey ObjectOf(const FileKey& file) const {
+    return {file.id, file.version, origin_digests_[file.mount]};
+  }
+  bool OnNvme(const FileKey& file, std::uint32_t range) const {
+    return nvme_ != nullptr && nvme_->Has({ObjectOf(file), range});
+  }
   // How many reads at once bring the mount's origin to its best, as it has measured.
   std::uint32_t Parallelism(std::uint32_t mount) const;
   // The largest single read that the arena can take now, and the largest window: twice as many such reads
@@ -103,9 +113,12 @@ class Fetcher {
     bool prefetch = false;                 // in that queue
     bool guessed = false;                  // a policy wants it too: it stays when its askers go
     bool orphan = false;                   // cancelled: its ranges are no longer its own
+    bool nvme = false;                     // comes from there
+    bool running = false;                  // no longer in its queue
     std::unordered_set<Asker> askers;
-    Queue::iterator at;                    // in its queue, while `call` is null
-    ReadCall* call = nullptr;
+    Queue::iterator at;                    // in its queue, while it does not run
+    ReadCall* call = nullptr;              // at the origin
+    NvmeRead read;
     std::int64_t give_up_ns = 0;           // the mount's deadline, the wait for its turn included
     std::vector<Space> spaces;
   };
@@ -119,6 +132,10 @@ class Fetcher {
   DataClass ClassOf(std::uint32_t mount) const {
     return (*mounts_)[mount].mount_class == MountClass::kDataset ? DataClass::kDataset
                                                                  : DataClass::kGeneral;
+  }
+  RegionClass RegionClassOf(std::uint32_t mount) const {
+    return (*mounts_)[mount].mount_class == MountClass::kDataset ? RegionClass::kDataset
+                                                                 : RegionClass::kGeneral;
   }
   void Want(const FileInfo& file, std::uint32_t first, std::uint32_t last, bool prefetch,
             std::uint64_t group, Asker asker);
@@ -134,6 +151,9 @@ class Fetcher {
   bool HasPlace(const Flight& flight, std::uint64_t max_bytes) const;
   std::uint32_t RangesOfRead(std::uint32_t mount, std::uint32_t ranges, bool prefetch) const;
   bool ReserveAll(Flight* flight);
+  void Start(std::unique_ptr<Flight> flight);
+  void StartNvme(std::unique_ptr<Flight> flight);
+  void NvmeDone(Flight* flight);
   void StartRead(std::unique_ptr<Flight> flight);
   void ReadDone(std::unique_ptr<Flight> flight, ReadCall& call);
   void Finish(Flight* flight, int err, const std::vector<std::uint32_t>& crcs);
@@ -144,6 +164,9 @@ class Fetcher {
   MemoryTier* tier_;
   OriginCalls* calls_;
   EngineOptions options_;
+  NvmeTier* nvme_;                         // or null
+  std::vector<std::uint64_t> origin_digests_;  // by mount
+  std::unordered_map<Flight*, std::unique_ptr<Flight>> nvme_reads_;
   Forget version_changed_;
   std::unordered_map<FileKey, std::shared_ptr<File>, FileKeyHash> files_;
   Queue demand_;

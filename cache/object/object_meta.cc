@@ -6,6 +6,9 @@
 #include <cstdio>
 #include <cstring>
 
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
 #include "shim/abi/abi.h"
 #include "transport/base/crc32c.h"
 
@@ -53,6 +56,10 @@ bool ParseHex(std::string_view text, std::uint64_t* value) {
 }
 
 }  // namespace
+
+std::uint64_t OriginDigest(std::string_view origin) {
+  return XXH3_64bits(origin.data(), origin.size());
+}
 
 std::string ObjectFileName(const ObjectKey& key) {
   char text[80];

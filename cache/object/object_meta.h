@@ -31,6 +31,9 @@ struct ObjectKeyHash {
   }
 };
 
+// Of what Origin::Describe() says: what tells the objects of two origins apart.
+std::uint64_t OriginDigest(std::string_view origin);
+
 std::string ObjectFileName(const ObjectKey& key);
 std::optional<ObjectKey> ParseObjectFileName(std::string_view name);
 

@@ -22,7 +22,8 @@ constexpr std::size_t kMaxLooksForRoom = 4096;
 
 std::uint64_t Store::Shortage(bool memory, std::uint64_t bytes) const {
   const std::uint64_t limit = memory ? config_.fallback_bytes : config_.max_bytes;
-  const std::uint64_t wanted = used_[memory] + reserved_[memory] + bytes;
+  std::uint64_t wanted = used_[memory] + reserved_[memory] + bytes;
+  if (!memory && config_.others_bytes) wanted += config_.others_bytes();
   return wanted > limit ? wanted - limit : 0;
 }
 
@@ -31,6 +32,7 @@ bool Store::EnsureRoom(bool memory, std::uint64_t bytes, int* err) {
   std::size_t budget = kMaxLooksForRoom;
   while (Shortage(memory, bytes) != 0) {
     if (!EvictOne(memory, &budget)) {
+      if (!memory && config_.others_drop && config_.others_drop()) continue;
       log::Warning(
           "no room for a file that a program maps or sends: all of {} MiB {} is open in "
           "programs; raise cache.nvme",
@@ -43,6 +45,7 @@ bool Store::EnsureRoom(bool memory, std::uint64_t bytes, int* err) {
   if (memory) return true;
   while (dir_->FreeBytes(config_.reserve_bytes) < bytes + reserved_[0]) {
     if (!EvictOne(false, &budget)) {
+      if (config_.others_drop && config_.others_drop()) continue;
       *err = ENOSPC;
       return false;
     }

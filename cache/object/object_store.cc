@@ -6,19 +6,12 @@
 #include <cerrno>
 #include <utility>
 
-#define XXH_INLINE_ALL
-#include <xxhash.h>
-
 #include "cache/object/object_store_impl.h"
 #include "transport/base/log.h"
 
 namespace penstock::cache {
 namespace object {
 namespace {
-
-std::uint64_t DigestOf(const std::string& origin) {
-  return XXH3_64bits(origin.data(), origin.size());
-}
 
 // The end of file I/O whose store is gone.
 void FreeOrphan(FileOp* op) {
@@ -29,7 +22,7 @@ void FreeOrphan(FileOp* op) {
 }  // namespace
 
 Store::Store(Loop* loop, ObjectStoreConfig config) : loop_(loop), config_(std::move(config)) {
-  for (const std::string& origin : config_.origins) origin_digests_.push_back(DigestOf(origin));
+  for (const std::string& origin : config_.origins) origin_digests_.push_back(OriginDigest(origin));
 }
 
 Store::~Store() {
@@ -70,7 +63,7 @@ void Store::Start() {
 ObjectKey Store::KeyOf(const EngineOp& op) const {
   const std::uint64_t origin = op.mount < origin_digests_.size()
                                    ? origin_digests_[op.mount]
-                                   : DigestOf("mount " + std::to_string(op.mount));
+                                   : OriginDigest("mount " + std::to_string(op.mount));
   return {op.id, op.attr.version, origin};
 }
 

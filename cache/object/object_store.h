@@ -21,6 +21,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -37,6 +38,9 @@ struct ObjectStoreConfig {
   std::uint64_t fallback_bytes = 1ull << 30;
   std::uint64_t max_open = 256;  // objects that the store itself keeps open, two descriptors each
   std::uint64_t reserve_bytes = UINT64_MAX;  // disk space to leave; UINT64_MAX: 5%, at most 1 GiB
+  // Who shares max_bytes: what it takes, and a way to have some of it given up.
+  std::function<std::uint64_t()> others_bytes;
+  std::function<bool()> others_drop;
   std::vector<std::string> origins;  // of each mount: what Origin::Describe() says. An object of
                                      // one origin is never taken for another's
 };
@@ -85,6 +89,10 @@ class ObjectStore {
   virtual void Materialize(EngineOp* op, ObjectSource* source) = 0;
   virtual void Cancel(EngineOp* op) = 0;
   virtual ObjectStoreStats Stats() const = 0;
+  // Of `max_bytes`: what is taken, fills under way included.
+  virtual std::uint64_t DiskBytes() const = 0;
+  // The folder that objects lie in, which this store alone uses until it goes; "" without one.
+  virtual std::string Folder() const = 0;
 };
 
 // Fails only for lack of memory; an unusable folder is said in the log and does without.

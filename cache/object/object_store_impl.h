@@ -106,6 +106,8 @@ class Store final : public ObjectStore {
   void Materialize(EngineOp* op, ObjectSource* source) override;
   void Cancel(EngineOp* op) override;
   ObjectStoreStats Stats() const override;
+  std::uint64_t DiskBytes() const override { return used_[0] + reserved_[0]; }
+  std::string Folder() const override { return dir_ ? dir_->path() : std::string(); }
 
  private:
   // object_store.cc: questions

@@ -342,7 +342,7 @@ void Session::Complete(Pending* pending) {
     memcpy(memory_->buffers[index], pending->bytes.data(), n);
     PST_STORE_RELAXED(&slot->length, static_cast<std::uint64_t>(n));
     PST_STORE_RELAXED(&slot->path_len, static_cast<std::uint32_t>(n));
-  } else if (pending->request.op == PST_OP_LIST) {
+  } else if (pending->request.op == PST_OP_LIST || pending->request.op == PST_OP_FETCH) {
     PST_STORE_RELAXED(&slot->length, op.result_length);
   }
   if (op.kind == EngineOpKind::kList || op.kind == EngineOpKind::kListingRead)

@@ -31,7 +31,8 @@
  * err is 0 or a positive errno. */
 #define PST_OP_LOOKUP 1u       /* out: attr (kind ABSENT with err); publishes the name record */
 #define PST_OP_FETCH 2u        /* in: version, offset, length; publishes at least the first range of it
-                                  and goes on with the rest; err ESTALE if the version is gone */
+                                  and goes on with the rest; err ESTALE if the version is gone. out, since 4.1:
+                                  length = PST_FETCHED_FROM_NVME if the first range came from there */
 #define PST_OP_LIST 3u         /* in: offset = number of the page wanted, version = listing_id that is
                                   being read or 0; out: version = listing_id, length = pages, 0 while
                                   more may come; publishes the page wanted, if there is one */
@@ -52,6 +53,7 @@
 #define PST_REQUEST_NOWAIT 1u  /* flags: a hint (FETCH only); nobody waits */
 #define PST_REQUEST_OPENS 2u   /* flags (LOOKUP only): it will be read from its beginning, its first
                                   bytes may come along */
+#define PST_FETCHED_FROM_NVME (1ull << 63)
 #define PST_NO_SLOT 0xFFFFFFFFu
 
 struct pst_request {
@@ -83,7 +85,7 @@ PST_CHECK_OFFSET(struct pst_request, attr, 112);
 struct pst_counters {
   uint64_t hits_memory;      /* read calls served from the arena */
   uint64_t bytes_memory;
-  uint64_t hits_nvme;
+  uint64_t hits_nvme;        /* read calls whose bytes came from the NVMe tier */
   uint64_t misses;           /* read calls that had to ask */
   uint64_t passthrough;      /* calls on covered paths that went to a real fd (materialised) */
   uint64_t hits_name;        /* open, stat, access served from the index */

@@ -118,9 +118,14 @@ PST_INLINE void PstCount(uint64_t pst_counters::*field, uint64_t n = 1) {
   __atomic_store_n(count, __atomic_load_n(count, __ATOMIC_RELAXED) + n, __ATOMIC_RELAXED);
 }
 
-// One read call: counted in one go, since both fields share the line.
-PST_INLINE void PstCountRead(pst_counters* line, bool missed, uint64_t bytes) {
-  uint64_t* calls = missed ? &line->misses : &line->hits_memory;
+// Where the bytes of a read call came from: the slowest of its parts.
+enum class ReadFrom : uint8_t { kMemory, kNvme, kOrigin };
+
+// One read call: counted in one go, since the fields share the line.
+PST_INLINE void PstCountRead(pst_counters* line, ReadFrom from, uint64_t bytes) {
+  uint64_t* calls = &line->hits_memory;
+  if (PST_UNLIKELY(from != ReadFrom::kMemory))
+    calls = from == ReadFrom::kNvme ? &line->hits_nvme : &line->misses;
   __atomic_store_n(calls, __atomic_load_n(calls, __ATOMIC_RELAXED) + 1, __ATOMIC_RELAXED);
   uint64_t before = __atomic_load_n(&line->bytes_memory, __ATOMIC_RELAXED);
   __atomic_store_n(&line->bytes_memory, before + bytes, __ATOMIC_RELAXED);

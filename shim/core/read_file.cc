@@ -103,9 +103,9 @@ PST_INLINE uint64_t CopyKnown(const pst_view* view, int fd, const FdEntry& entry
 }
 
 // The bytes are not in the arena: has them fetched, or takes the slow lane when they never stay for long
-// enough. Bytes copied, or -errno.
+// enough. Bytes copied, or -errno; *from becomes where they were.
 PST_COLD ssize_t ReadMissing(int fd, const FdEntry& entry, unsigned char* to, uint64_t count,
-                             uint64_t offset) {
+                             uint64_t offset, ReadFrom* from) {
   Scratch scratch;
   char* path = scratch.Get();
   static_assert(kFdPathBytes <= kScratchBytes);
@@ -127,10 +127,13 @@ PST_COLD ssize_t ReadMissing(int fd, const FdEntry& entry, unsigned char* to, ui
   for (int tries = 0; tries < kFetchTries; ++tries) {
     int err = PstAsk(ask, &answer);
     if (err != 0) return -err;
+    const bool nvme = answer.length == PST_FETCHED_FROM_NVME;
+    if (!nvme || *from == ReadFrom::kMemory) *from = nvme ? ReadFrom::kNvme : ReadFrom::kOrigin;
     // A rejoin may have brought another view.
     uint64_t n = CopyRange(&PstView()->index, fd, entry, to, count, offset);
     if (n > 0) return (ssize_t)n;
   }
+  *from = ReadFrom::kOrigin;
   ask.op = PST_OP_READ;
   ask.length = count < PST_PATH_MAX ? count : PST_PATH_MAX;
   ask.reply = to;
@@ -168,7 +171,7 @@ ssize_t PstReadAt(int fd, const FdEntry& entry, void* to, size_t count, uint64_t
   const View* view = PstView();
   auto* at = (unsigned char*)to;
   uint64_t done = 0;
-  bool missed = false;
+  ReadFrom from = ReadFrom::kMemory;
   while (done < want) {
     uint64_t n = 0;
     if (PST_LIKELY(view != nullptr)) {
@@ -176,8 +179,7 @@ ssize_t PstReadAt(int fd, const FdEntry& entry, void* to, size_t count, uint64_t
       if (n == 0) n = CopyRange(&view->index, fd, entry, at + done, want - done, offset + done);
     }
     if (PST_UNLIKELY(n == 0)) {
-      missed = true;
-      ssize_t got = ReadMissing(fd, entry, at + done, want - done, offset + done);
+      ssize_t got = ReadMissing(fd, entry, at + done, want - done, offset + done, &from);
       if (got < 0) {
         if (done == 0) return got;
         break;
@@ -188,7 +190,7 @@ ssize_t PstReadAt(int fd, const FdEntry& entry, void* to, size_t count, uint64_t
     done += n;
   }
   pst_counters* line = PstCounters();
-  if (PST_LIKELY(line != nullptr)) PstCountRead(line, missed, done);
+  if (PST_LIKELY(line != nullptr)) PstCountRead(line, from, done);
   return (ssize_t)done;
 }
 

@@ -67,7 +67,7 @@ PST_INLINE bool PstReadHit(int fd, const FdFile& file, void* to, uint64_t count,
   if (PST_UNLIKELY(!RunCurrent(&view->index, run))) return false;
   PstNoteRun(fd, offset, count);
   pst_counters* line = PstCounters();
-  if (PST_LIKELY(line != nullptr)) PstCountRead(line, false, count);
+  if (PST_LIKELY(line != nullptr)) PstCountRead(line, ReadFrom::kMemory, count);
   return true;
 }
 
