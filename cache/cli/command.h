@@ -65,6 +65,7 @@ Command DoctorCommand();
 Command WarmCommand();
 Command RefreshCommand();
 Command FlushCommand();
+Command FsckCommand();
 Command PinCommand();
 Command UnpinCommand();
 Command EvictCommand();

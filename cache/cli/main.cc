@@ -44,7 +44,8 @@ int Main(int argc, char** argv) {
       {},
       {RunCommand(&program), EnvCommand(), StopCommand(), StatusCommand(), StatCommand(),
        DoctorCommand(), WarmCommand(), RefreshCommand(), FlushCommand(), PinCommand(),
-       UnpinCommand(), EvictCommand(), SnapshotCommand(), GenConfigCommand(), ImportConfigCommand()},
+       UnpinCommand(), EvictCommand(), SnapshotCommand(), GenConfigCommand(), ImportConfigCommand(),
+       FsckCommand()},
       fmt::format("penstock {}", cache::kVersion)};
   const auto chosen = ParseArguments(root, ours);
   if (!chosen) return chosen.error();

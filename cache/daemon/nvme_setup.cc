@@ -14,8 +14,8 @@ constexpr std::uint64_t kLeastWriteBehindBytes = 4ull << 20;
 
 }  // namespace
 
-std::unique_ptr<RegionStore> MakeNvmeTier(Loop* loop, const Config& config, const ObjectStore* objects,
-                                          std::size_t max_open) {
+std::unique_ptr<RegionStore> MakeNvmeTier(Loop* loop, const Config& config,
+                                          const ObjectStore* objects, std::size_t max_open) {
   const std::string folder = objects->Folder();
   if (folder.empty() || config.cache.nvme_bytes < RegionStore::kLeastBytes) return nullptr;
   FolderDevice::Options options;

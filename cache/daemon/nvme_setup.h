@@ -12,9 +12,10 @@
 
 namespace penstock::cache {
 
-// Regions lie beside the objects, below the lock that the object store holds, and share their limit. Null
-// where the limit is too small or the folder is unusable; the log says which. `objects` outlives the tier.
-std::unique_ptr<RegionStore> MakeNvmeTier(Loop* loop, const Config& config, const ObjectStore* objects,
-                                          std::size_t max_open);
+// Regions lie beside the objects, below the lock that the object store holds, and share their
+// limit. Null where the limit is too small or the folder is unusable; the log says which. `objects`
+// outlives the tier.
+std::unique_ptr<RegionStore> MakeNvmeTier(Loop* loop, const Config& config,
+                                          const ObjectStore* objects, std::size_t max_open);
 
 }  // namespace penstock::cache

@@ -50,6 +50,8 @@ EngineImpl::EngineImpl(Loop* loop, Arena* arena, ObjectStore* objects, std::vect
       names_(&mounts_, arena, &tier_, calls_.get(), options_),
       fetcher_(loop, &mounts_, &tier_, calls_.get(), options_, nvme,
                [this](std::uint32_t mount, const std::string& path) { names_.Forget(mount, path); }),
+      source_reads_(&mounts_, &tier_, &fetcher_, calls_.get(), nvme,
+                    [this](std::uint32_t mount, const std::string& path) { names_.Forget(mount, path); }),
       siblings_(&names_, &fetcher_, options_),
       first_look_(&mounts_, &names_, &fetcher_, calls_.get()) {}
 
@@ -397,59 +399,10 @@ void EngineImpl::StartRead(SourceRead* read) {
     if (err == 0) {
       if (read->offset > info->size || read->length > info->size - read->offset) err = EINVAL;
     }
-    if (err == 0) return ReadSource(read, *info);
+    if (err == 0) return source_reads_.Start(read, *info);
     read->err = err;
     read->done(read);
   });
-}
-
-// From the arena where it is, else from the origin straight into the caller's buffer, in parallel parts.
-void EngineImpl::ReadSource(SourceRead* read, const FileInfo& info) {
-  struct Parts {
-    std::size_t left = 1;                  // this function's own
-    int err = 0;
-  };
-  constexpr std::uint64_t kPartBytes = 4ull << 20;
-  auto parts = std::make_shared<Parts>();
-  const auto part_done = [read, parts](int err) {
-    if (parts->err == 0) parts->err = err;
-    if (--parts->left != 0) return;
-    read->err = parts->err;
-    read->done(read);
-  };
-  const std::int64_t limit_ns = MonotonicNs() + mounts_[read->mount].deadline_ns;
-  const std::uint64_t end = read->offset + read->length;
-  for (std::uint64_t at = read->offset; at < end;) {
-    const std::uint64_t range_end = std::min<std::uint64_t>((at | (PST_RANGE_BYTES - 1)) + 1, end);
-    if (const pst_entry* entry = tier_.Find(info.key.RangeKey(RangeOf(at)))) {
-      const std::uint64_t skip = at & (PST_RANGE_BYTES - 1);
-      const std::span<const std::byte> bytes = tier_.BytesOf(*entry);
-      if (bytes.size() >= skip + (range_end - at)) {
-        std::memcpy(read->buffer + (at - read->offset), bytes.data() + skip, range_end - at);
-        at = range_end;
-        continue;
-      }
-    }
-    std::uint64_t stop = range_end;
-    while (stop < end && stop - at < kPartBytes && !fetcher_.Present(info.key, RangeOf(stop))) {
-      stop = std::min<std::uint64_t>(stop + PST_RANGE_BYTES, end);
-    }
-    auto call = std::make_unique<ReadCall>();
-    call->name = info.path;
-    call->version = info.token;
-    call->offset = at;
-    call->deadline_ns = read->deadline_ns > 0 ? std::min(read->deadline_ns, limit_ns) : limit_ns;
-    call->buffers.emplace_back(read->buffer + (at - read->offset), stop - at);
-    ++parts->left;
-    calls_->Start<ReadCall>(std::move(call), mounts_[read->mount].origin,
-                            [this, part_done, info](ReadCall& done) mutable {
-                              const int err = fetcher_.Outcome(info, done);
-                              if (err == ESTALE) names_.Forget(info.key.mount, info.path);
-                              part_done(err);
-                            });
-    at = stop;
-  }
-  part_done(0);
 }
 
 // ---- The rest ----

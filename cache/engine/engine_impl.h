@@ -16,6 +16,7 @@
 #include "cache/engine/origin_calls.h"
 #include "cache/engine/read_ahead.h"
 #include "cache/engine/siblings.h"
+#include "cache/engine/source_reads.h"
 #include "cache/memory/memory_tier.h"
 #include "cache/object/object_store.h"
 
@@ -70,7 +71,6 @@ class EngineImpl final : public Engine, private ObjectSource {
   void Materialize(EngineOp* op);
   void StartRead(SourceRead* read) override;
   std::uint32_t Parallelism(std::uint32_t mount) const override { return fetcher_.Parallelism(mount); }
-  void ReadSource(SourceRead* read, const FileInfo& info);
 
   // The file of a version, asked for if it is not known; ESTALE if the name holds another one.
   void FindFile(std::uint32_t mount, const std::string& path, pst_key128 id, std::uint64_t version,
@@ -91,6 +91,7 @@ class EngineImpl final : public Engine, private ObjectSource {
   std::unique_ptr<OriginCalls> calls_;     // ended first, by the destructor's body
   NameService names_;
   Fetcher fetcher_;
+  SourceReads source_reads_;
   ReadAhead read_ahead_;
   Siblings siblings_;
   FirstLook first_look_;

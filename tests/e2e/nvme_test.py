@@ -1,0 +1,150 @@
+"""The NVMe tier with real programs: what memory drops comes from the disk, over restarts and kills, and a damaged
+disk gives no wrong byte."""
+
+import glob
+import os
+import random
+import time
+import unittest
+
+from e2e_base import COVERED, Origin, main
+
+READ_ALL = """
+import hashlib
+for folder, _, names in sorted(os.walk(D)):
+    for name in sorted(names):
+        path = os.path.join(folder, name)
+        with open(path, "rb", buffering=0) as file:
+            digest = hashlib.sha256()
+            while chunk := file.read(128 << 10):
+                digest.update(chunk)
+        print(os.path.relpath(path, D).encode(errors="surrogateescape").hex(), digest.hexdigest())
+"""
+
+
+class NvmeTest(unittest.TestCase):
+    def setUp(self):
+        self.origin = Origin(small_files=200, big_mib=40)
+        self.addCleanup(self.origin.close)
+        self.job = self.origin.job(memory="16MiB", nvme="512MiB")
+        self.addCleanup(self.job.close)
+        self.job.start()
+
+    def read_all(self):
+        """Every file through the mount, compared with what it should be."""
+        prefix = f"import os, sys\nD = {COVERED!r}\n"
+        result = self.job.run(["python3", "-c", prefix + READ_ALL], timeout=120)
+        self.assertEqual(result.returncode, 0, f"{result.stderr[-2000:]}\n{self.job.read_log()}")
+        found = {}
+        for line in result.stdout.decode().splitlines():
+            name, digest = line.split()
+            found[bytes.fromhex(name).decode(errors="surrogateescape")] = digest
+        self.assertEqual(found, self.origin.data.digests)
+
+    def wait_for_disk(self):
+        """Until nothing more comes to the disk."""
+        last = -1
+        until = time.monotonic() + 20
+        while time.monotonic() < until:
+            written = self.job.stat()["nvme_ranges_written"]
+            if written == last:
+                return
+            last = written
+            time.sleep(0.3)
+        self.fail("the tier does not come to rest")
+
+    def fill(self):
+        for _ in range(3):  # what came faster than the disk takes it comes again
+            self.read_all()
+            self.wait_for_disk()
+
+    def assert_warm(self, now):
+        """A few first bytes came along with names, no more."""
+        total = sum(self.origin.data.sizes.values())
+        self.assertLess(now["origin_bytes_read"], total // 10, f"of {total} bytes")
+
+    def regions(self):
+        return sorted(glob.glob(os.path.join(self.job.cache, "objects", "regions", "*.region")))
+
+    def test_what_memory_drops_comes_from_the_disk(self):
+        self.fill()
+        before = self.job.stat()
+        self.read_all()
+        after = self.job.stat()
+        self.assertEqual(after["origin_bytes_read"], before["origin_bytes_read"])
+        self.assertGreater(after["hits_nvme"], before["hits_nvme"] + 100)
+        # A call that asks for what a prefetch has just brought is a miss, wherever it came from.
+        nvme_hits = after["hits_nvme"] - before["hits_nvme"]
+        self.assertLess(after["misses"] - before["misses"], nvme_hits // 2)
+        self.assertGreater(after["nvme_bytes"], sum(self.origin.data.sizes.values()))
+        self.assertEqual(after["nvme_files"], len(self.regions()) + after["objects"])
+        on_disk = sum(os.stat(path).st_blocks * 512 for path in self.regions())
+        self.assertLess(on_disk, 512 << 20)
+        self.assertEqual(after["corrupt_dropped"], 0)
+
+    def test_a_restarted_sidecar_is_warm(self):
+        self.fill()
+        self.assertEqual(self.job.stop(), 0)
+        self.job.start()
+        self.read_all()
+        after = self.job.stat()
+        self.assert_warm(after)
+        self.assertGreater(after["hits_nvme"], 100)
+
+    def test_a_killed_sidecar_is_warm(self):
+        self.fill()
+        self.job.kill_sidecar()
+        self.job.start()
+        self.read_all()
+        after = self.job.stat()
+        self.assert_warm(after)
+        self.assertEqual(after["corrupt_dropped"], 0)
+
+    def test_a_kill_while_it_writes_loses_hits_only(self):
+        seed = random.SystemRandom().randrange(1 << 32)
+        generator = random.Random(seed)
+        print(f"seed {seed}", flush=True)
+        for _ in range(5):
+            self.read_all()
+            time.sleep(0.15 * generator.random())
+            self.job.kill_sidecar()
+            self.job.start()
+            self.read_all()
+        self.assertEqual(self.job.stat()["corrupt_dropped"], 0)
+
+    def test_a_damaged_disk_gives_no_wrong_byte(self):
+        seed = random.SystemRandom().randrange(1 << 32)
+        generator = random.Random(seed)
+        print(f"seed {seed}", flush=True)
+        self.fill()
+        self.assertEqual(self.job.stop(), 0)
+        regions = self.regions()
+        self.assertGreater(len(regions), 1)
+        for path in regions:
+            size = os.path.getsize(path)
+            with open(path, "r+b") as file:
+                for _ in range(20):
+                    at = generator.randrange(4096, size)
+                    file.seek(at)
+                    byte = file.read(1)[0]
+                    file.seek(at)
+                    file.write(bytes([byte ^ (1 << generator.randrange(8))]))
+                file.seek(generator.randrange(4096, size - 4096) // 4096 * 4096)
+                file.write(bytes(4096))
+        os.truncate(regions[0], os.path.getsize(regions[0]) * 2 // 3)
+        os.unlink(regions[-1])
+        self.job.start()
+        self.read_all()
+        self.assertGreater(self.job.stat()["corrupt_dropped"], 5)
+        self.read_all()
+
+    def test_a_replaced_file_is_not_the_old_one(self):
+        self.fill()
+        self.origin.write("train/0100.bin", b"another version" * 10_000)
+        self.assertEqual(self.job.stop(), 0)
+        self.job.start()
+        self.read_all()
+
+
+if __name__ == "__main__":
+    main()
