@@ -4,6 +4,7 @@ disk gives no wrong byte."""
 import glob
 import os
 import random
+import subprocess
 import time
 import unittest
 
@@ -63,6 +64,11 @@ class NvmeTest(unittest.TestCase):
         total = sum(self.origin.data.sizes.values())
         self.assertLess(now["origin_bytes_read"], total // 10, f"of {total} bytes")
 
+    def fsck(self):
+        """On the sidecar's side, where the folder is."""
+        return subprocess.run([*self.job.sidecar_command()[:-3], self.job.tool("penstock"), "fsck", "-c", self.job.config],
+                              capture_output=True, timeout=60)
+
     def regions(self):
         return sorted(glob.glob(os.path.join(self.job.cache, "objects", "regions", "*.region")))
 
@@ -90,6 +96,26 @@ class NvmeTest(unittest.TestCase):
         after = self.job.stat()
         self.assert_warm(after)
         self.assertGreater(after["hits_nvme"], 100)
+
+    def test_fsck_finds_nothing_in_a_good_folder(self):
+        self.fill()
+        self.check_mapped()
+        running = self.fsck()
+        self.assertEqual(running.returncode, 1, running)
+        self.assertIn(b"in use", running.stderr)
+        self.job.kill_sidecar()
+        found = self.fsck()
+        self.assertEqual(found.returncode, 0, found)
+        self.assertRegex(found.stdout.decode(), r"[1-9][0-9]+ ranges in [1-9]\d* regions .* [1-9]\d* objects with [1-9]")
+
+    def check_mapped(self):
+        """A mapped file is filled from the tier."""
+        before = self.job.stat()
+        script = ("import hashlib, mmap\nfile = open(sys.argv[1], 'rb')\n"
+                  "print(hashlib.sha256(mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ)).hexdigest())")
+        result = self.job.run(["python3", "-c", "import sys\n" + script, f"{COVERED}/big.bin"])
+        self.assertEqual(result.stdout.decode().strip(), self.origin.data.digests["big.bin"], result)
+        self.assertEqual(self.job.stat()["origin_bytes_read"], before["origin_bytes_read"])
 
     def test_a_killed_sidecar_is_warm(self):
         self.fill()
@@ -131,6 +157,9 @@ class NvmeTest(unittest.TestCase):
                     file.write(bytes([byte ^ (1 << generator.randrange(8))]))
                 file.seek(generator.randrange(4096, size - 4096) // 4096 * 4096)
                 file.write(bytes(4096))
+        found = self.fsck()
+        self.assertEqual(found.returncode, 1, found)
+        self.assertGreater(found.stdout.count(b"does not match its checksum"), 5, found)
         os.truncate(regions[0], os.path.getsize(regions[0]) * 2 // 3)
         os.unlink(regions[-1])
         self.job.start()
