@@ -17,6 +17,7 @@ int Doctor(const std::string& config_file, bool json) {
   cache::DoctorConfig doctor;
   doctor.socket = config->sidecar.socket;
   doctor.cache_dirs = {config->cache.dir};
+  for (const std::string& dir : config->cache.more_dirs) doctor.cache_dirs.push_back(dir);
   doctor.memory_bytes = config->cache.memory_bytes;
   doctor.nvme_bytes = config->cache.nvme_bytes;
   doctor.shim_path = FindShim();

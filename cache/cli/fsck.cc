@@ -53,9 +53,13 @@ int Check(const std::string& config_file) {
   if (!config) return kUsage;
   int result = kDone;
   bool any = false;
-  for (const std::string& folder : cache::ObjectFolders(config->cache.dir)) {
-    any = true;
-    result = std::max(result, CheckFolder(folder));
+  std::vector<std::string> dirs = {config->cache.dir};
+  dirs.insert(dirs.end(), config->cache.more_dirs.begin(), config->cache.more_dirs.end());
+  for (const std::string& dir : dirs) {
+    for (const std::string& folder : cache::ObjectFolders(dir)) {
+      any = true;
+      result = std::max(result, CheckFolder(folder));
+    }
   }
   if (!any) std::printf("%s: nothing is cached there\n", config->cache.dir.c_str());
   return result;

@@ -98,32 +98,38 @@ void ReadSidecar(Section section, SidecarConfig* sidecar) {
   section.Finish();
 }
 
-// One folder: object files are not spread over several disks yet, and a second folder that is named and
-// never used would be worse than an error.
-void ReadCacheDir(Section& section, std::string* dir) {
+// One folder or several; the first is the one that all else lies in, too.
+void ReadCacheDirs(Section& section, CacheConfig* cache) {
   constexpr std::string_view kKey = "dir";
   constexpr std::string_view kAllowed = "allowed is an absolute path such as \"/mnt/nvme/penstock\"";
+  constexpr std::size_t kMostDirs = 16;
   const toml::node* node = section.Raw(kKey);
   if (node == nullptr) return;
-  if (const toml::array* list = node->as_array(); list != nullptr && list->size() > 1)
-    return section.Fail(*node, kKey,
-                        fmt::format("names {} folders; object files lie in one: name the fastest, or "
-                                    "join the disks below it (RAID 0, LVM)",
-                                    list->size()));
+  std::vector<const toml::node*> nodes = {node};
   if (const toml::array* list = node->as_array(); list != nullptr) {
-    if (list->empty())
-      return section.Fail(*node, kKey, fmt::format("the list is empty; {}", kAllowed));
-    node = list->get(0);
+    if (list->empty() || list->size() > kMostDirs)
+      return section.Fail(*node, kKey,
+                          fmt::format("the list {}; {}, or a list of 1 to {} of them",
+                                      list->empty() ? "is empty" : "is too long", kAllowed, kMostDirs));
+    nodes.clear();
+    for (const toml::node& one : *list) nodes.push_back(&one);
   }
-  const auto* text = node->as_string();
-  const auto normal = text == nullptr ? std::nullopt : NormalisePath(text->get());
-  if (!normal || *normal == "/")
-    return section.Fail(*node, kKey, fmt::format("{} is not allowed here; {}", Shown(*node), kAllowed));
-  *dir = *normal;
+  std::vector<std::string> dirs;
+  for (const toml::node* one : nodes) {
+    const auto* text = one->as_string();
+    const auto normal = text == nullptr ? std::nullopt : NormalisePath(text->get());
+    if (!normal || *normal == "/")
+      return section.Fail(*one, kKey, fmt::format("{} is not allowed here; {}", Shown(*one), kAllowed));
+    if (std::find(dirs.begin(), dirs.end(), *normal) != dirs.end())
+      return section.Fail(*one, kKey, fmt::format("{} is named twice", Shown(*one)));
+    dirs.push_back(*normal);
+  }
+  cache->dir = dirs.front();
+  cache->more_dirs.assign(dirs.begin() + 1, dirs.end());
 }
 
 void ReadCache(Section section, CacheConfig* cache) {
-  ReadCacheDir(section, &cache->dir);
+  ReadCacheDirs(section, cache);
   cache->memory_bytes = DefaultMemoryBytes();
   section.Bytes("memory", &cache->memory_bytes, kMinMemory, kMaxMemory);
   section.Bytes("nvme", &cache->nvme_bytes, kMinMemory, kMaxNvme);

@@ -59,8 +59,9 @@ struct SidecarConfig {
 
 struct CacheConfig {
   std::string dir;  // absolute, normalised
+  std::vector<std::string> more_dirs;  // of other disks: the NVMe tier is spread over all of them
   std::uint64_t memory_bytes = 0;
-  std::uint64_t nvme_bytes = 0;  // 0: half of what is free in the folder
+  std::uint64_t nvme_bytes = 0;  // 0: half of what is free in the folders
   HugePageMode hugepages = HugePageMode::kAuto;
 };
 

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "cache/nvme/folder_device.h"
+#include "cache/object/object_dir.h"
 #include "transport/base/log.h"
 
 namespace penstock::cache {
@@ -12,20 +13,39 @@ namespace {
 
 constexpr std::uint64_t kLeastWriteBehindBytes = 4ull << 20;
 
+void SayUnusable(const std::string& folder, const Error& error) {
+  log::Warning("the NVMe tier does without {}: {}: {}", folder, error.context,
+               std::strerror(error.errno_value));
+}
+
+void AddDevice(Loop* loop, const std::string& folder, const FolderDevice::Options& options,
+               std::vector<std::unique_ptr<BlockDevice>>* devices) {
+  auto device = FolderDevice::Open(loop, folder + "/regions", options);
+  if (!device) return SayUnusable(folder, device.error());
+  devices->push_back(*std::move(device));
+}
+
 }  // namespace
 
 std::unique_ptr<RegionStore> MakeNvmeTier(Loop* loop, const Config& config,
                                           const ObjectStore* objects, std::size_t max_open) {
-  const std::string folder = objects->Folder();
-  if (folder.empty() || config.cache.nvme_bytes < RegionStore::kLeastBytes) return nullptr;
+  if (config.cache.nvme_bytes < RegionStore::kLeastBytes) return nullptr;
+  std::vector<std::unique_ptr<BlockDevice>> devices;
   FolderDevice::Options options;
-  options.max_open = max_open;
-  auto device = FolderDevice::Open(loop, folder + "/regions", options);
-  if (!device) {
-    log::Warning("the NVMe tier is off: {}: {}: {}", folder, device.error().context,
-                 std::strerror(device.error().errno_value));
-    return nullptr;
+  options.max_open = std::max<std::size_t>(max_open / (1 + config.cache.more_dirs.size()), 4);
+  if (const std::string folder = objects->Folder(); !folder.empty())
+    AddDevice(loop, folder, options, &devices);
+  for (const std::string& dir : config.cache.more_dirs) {
+    auto locked = ObjectDir::Open(dir);
+    if (!locked) {
+      SayUnusable(dir, locked.error());
+      continue;
+    }
+    const std::string folder = locked->path();
+    options.keep = std::make_shared<ObjectDir>(std::move(*locked));
+    AddDevice(loop, folder, options, &devices);
   }
+  if (devices.empty()) return nullptr;
   RegionStoreConfig store;
   store.max_bytes = config.cache.nvme_bytes;
   store.write_behind_bytes =
@@ -34,8 +54,6 @@ std::unique_ptr<RegionStore> MakeNvmeTier(Loop* loop, const Config& config,
   for (const MountConfig& mount : config.mounts)
     (mount.data_class == MountDataClass::kDataset ? store.has_dataset : store.has_general) = true;
   store.others_bytes = [objects] { return objects->DiskBytes(); };
-  std::vector<std::unique_ptr<BlockDevice>> devices;
-  devices.push_back(*std::move(device));
   return RegionStore::Open(loop, std::move(devices), std::move(store));
 }
 

@@ -231,7 +231,12 @@ bool Sidecar::MakeCacheFolders(StartProblem* problem) {
                     dir, strerror(errno), geteuid()));
     return false;
   }
-  if (config_.cache.nvme_bytes == 0) config_.cache.nvme_bytes = HalfOfFree(config_.cache.dir);
+  for (const std::string& more : config_.cache.more_dirs)
+    if (!MakeFolder(more)) log::Warning("the cache folder {} cannot be used: {}", more, strerror(errno));
+  if (config_.cache.nvme_bytes == 0) {
+    config_.cache.nvme_bytes = HalfOfFree(config_.cache.dir);
+    for (const std::string& more : config_.cache.more_dirs) config_.cache.nvme_bytes += HalfOfFree(more);
+  }
   return true;
 }
 

@@ -21,6 +21,7 @@ class FolderDevice final : public BlockDevice {
     std::uint64_t reserve_bytes = UINT64_MAX;  // UINT64_MAX: 5 % of the disk, at most 1 GiB
     std::size_t max_open = 64;                 // descriptors kept between operations
     bool read_only = false;                    // makes and changes nothing
+    std::shared_ptr<void> keep;                // what is to live as long: a lock of the folder
   };
   // Makes the folder (0700) if need be. `loop` may be null for a device that only ReadNow() is
   // asked of.

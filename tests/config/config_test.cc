@@ -84,11 +84,12 @@ TEST(Config, TheLeastThatIsNeeded) {
 
 TEST(Config, ListsOfFoldersAndOfUsers) {
   const auto config = ParseConfig(
-      "version = 1\n[sidecar]\nallow_uids = [7]\nadmin_uids = [8]\n[cache]\ndir = [\"/a\"]\n"
+      "version = 1\n[sidecar]\nallow_uids = [7]\nadmin_uids = [8]\n[cache]\ndir = [\"/a\", \"/b/c\"]\n"
       "[[mount]]\npath = \"/d\"\norigin = \"file:///s\"\n",
       "/x.toml");
   ASSERT_TRUE(config) << config.error()[0].ToString();
   EXPECT_EQ(config->cache.dir, "/a");
+  EXPECT_EQ(config->cache.more_dirs, std::vector<std::string>{"/b/c"});
   EXPECT_EQ(config->sidecar.admin_uids, std::vector<std::uint32_t>{8});
   EXPECT_EQ(config->sidecar.allow_uids, (std::vector<std::uint32_t>{geteuid(), 7}));
   const auto any = ParseConfig(
@@ -140,7 +141,8 @@ const Bad kBad[] = {
     {"log level", "[sidecar]\nlog_level = \"loud\"\n@", 2, "sidecar.log_level", "\"debug\""},
     {"uids", "[sidecar]\nallow_uids = [\"root\"]\n@", 2, "sidecar.allow_uids", "[1000]"},
     {"dir relative", "[cache]\ndir = \"cache\"\n@", 2, "cache.dir", "absolute"},
-    {"two dirs", "[cache]\ndir = [\"/a\", \"/b\"]\n@", 2, "cache.dir", "names 2 folders"},
+    {"a dir twice", "[cache]\ndir = [\"/a\", \"/a/\"]\n@", 2, "cache.dir", "twice"},
+    {"a relative dir in a list", "[cache]\ndir = [\"/a\", \"b\"]\n@", 2, "cache.dir", "absolute"},
     {"admins for all", "[sidecar]\nadmin_uids = \"*\"\n@", 2, "sidecar.admin_uids", "list of user ids"},
     {"az without container", "[[mount]]\npath = \"/d\"\norigin = \"az://account/\"\n", 3,
      "mount[0].origin", "no container"},

