@@ -10,6 +10,7 @@
 
 #include "shim/calls/partial_map.h"
 #include "shim/calls/support.h"
+#include "shim/calls/uring.h"
 #include "shim/core/client.h"
 #include "shim/core/raw.h"
 #include "shim/core/serve.h"
@@ -109,6 +110,7 @@ PST_COLD ssize_t SendCovered(int out, int in, off_t* offset, size_t count) {
 // The descriptor to map of a covered file, filled where it will be seen. 0 or a positive errno.
 int FillToMap(const FdEntry& entry, const char* path, uint32_t path_len, size_t bytes, off_t offset, int* map_fd) {
   bool whole = entry.size <= kMapWholeBytes;
+  if (bytes > entry.size) bytes = entry.size != 0 ? entry.size : 1;
   return PstMaterializeEntry(entry, path, path_len, whole ? 0 : static_cast<uint64_t>(offset), whole ? 0 : bytes,
                              true, map_fd);
 }
@@ -128,6 +130,8 @@ PST_COLD void* MapCovered(void* at, size_t bytes, int protection, int flags, int
   int map_fd = -1, err = EACCES, len = 0;
   if ((entry.flags & O_PATH) != 0) {
     err = EBADF;
+  } else if (offset < 0) {
+    err = (offset & (getpagesize() - 1)) != 0 || bytes == 0 ? EINVAL : EOVERFLOW;
   } else if ((protection & PROT_WRITE) == 0 || (flags & MAP_TYPE) == MAP_PRIVATE) {
     len = PstFdPathOrAsk(fd, entry, path);
     err = len < 0 ? -len : FillToMap(entry, path, static_cast<uint32_t>(len), bytes, offset, &map_fd);
@@ -165,10 +169,11 @@ int MakeAioReal(const struct aiocb* control) {
 using namespace penstock;
 
 PST_EXPORT void* mmap(void* at, size_t bytes, int protection, int flags, int fd, off_t offset) {
-  if (PST_UNLIKELY(fd >= 0) && (flags & MAP_ANONYMOUS) == 0 && offset >= 0 &&
-      PST_UNLIKELY(PstFdKindOf(fd) == kFdFile))
+  if (PST_UNLIKELY(fd >= 0) && (flags & MAP_ANONYMOUS) == 0 && PST_UNLIKELY(PstFdKindOf(fd) == kFdFile))
     return MapCovered(at, bytes, protection, flags, fd, offset);
-  return real.mmap(at, bytes, protection, flags, fd, offset);
+  void* mapped = real.mmap(at, bytes, protection, flags, fd, offset);
+  if (PST_UNLIKELY(g_rings) && fd >= 0 && mapped != MAP_FAILED) UringMapped(fd, offset, mapped);
+  return mapped;
 }
 
 PST_EXPORT void* mremap(void* at, size_t bytes, size_t new_bytes, int flags, ...) {
@@ -270,14 +275,14 @@ PST_EXPORT int lio_listio(int mode, struct aiocb* const* list, int count, struct
   return real.lio_listio(mode, list, count, event);
 }
 
+// As libaio's: an error is the result. Without libaio (a program that makes the call through syscall()) the
+// kernel's own.
 PST_EXPORT int io_submit(struct io_context* context, long count, struct iocb** list) {
+  KeepErrno keep;
   for (long i = 0; i < count; ++i) {
-    const struct iocb* one = list[i];
-    if (PstFdKindOf(static_cast<int>(one->fd)) == kFdNone) continue;
-    KeepErrno keep;  // libaio returns its errors
-    int err = MakeReal(static_cast<int>(one->fd));
-    if (err != 0 && i == 0) return -errno;
-    if (err != 0) count = i;
+    if (PstFdKindOf(static_cast<int>(list[i]->fd)) == kFdNone || MakeReal(static_cast<int>(list[i]->fd)) == 0) continue;
+    if (i == 0) return -errno;
+    count = i;
   }
-  return real.io_submit(context, count, list);
+  return static_cast<int>(Raw(SYS_io_submit, context, count, list));
 }

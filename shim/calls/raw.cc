@@ -3,11 +3,14 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <linux/io_uring.h>
 #include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <sys/epoll.h>
+#include <sys/fanotify.h>
 #include <sys/file.h>
+#include <sys/inotify.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/sendfile.h>
@@ -25,6 +28,7 @@
 #include "shim/core/process.h"
 
 extern "C" int openat2(int dirfd, const char* path, struct open_how* how, size_t size);
+extern "C" int io_submit(struct io_context* context, long count, struct iocb** list);
 extern "C" ssize_t getdents64(int fd, void* buffer, size_t bytes) noexcept;
 
 namespace penstock {
@@ -118,6 +122,13 @@ bool Routed(long number, const Arguments& x, long* result) {
     case SYS_fork:
       *result = fork();
       return true;
+    case SYS_select:
+      *result = select(I(x.a), P<fd_set>(x.b), P<fd_set>(x.c), P<fd_set>(x.d), P<struct timeval>(x.e));
+      return true;
+    case SYS_getdents:  // entries of another form than the one we keep
+      if (PstFdKindOf(I(x.a)) != kFdDirectory) return false;
+      *result = PstFail(ENOSYS);
+      return true;
     case SYS_poll:
       *result = poll(P<struct pollfd>(x.a), Z(x.b), I(x.c));
       return true;
@@ -145,10 +156,19 @@ bool Routed(long number, const Arguments& x, long* result) {
     case SYS_mq_open:
       *result = Fresh(I(real.syscall(number, x.a, x.b, x.c, x.d, x.e, x.f)));
       return true;
-    case SYS_io_uring_setup:
-      UringStart();
-      *result = Fresh(I(real.syscall(number, x.a, x.b)));
+    case SYS_io_uring_setup: {
+      long made = UringSetup(U(x.a), P<io_uring_params>(x.b));
+      *result = made >= 0 ? made : PstFail(I(-made));
       return true;
+    }
+    case SYS_io_uring_enter:
+      if (g_rings) UringEnter(I(x.a), (x.d & IORING_ENTER_REGISTERED_RING) != 0);
+      return false;
+    case SYS_io_submit: {
+      long done = io_submit(P<io_context>(x.a), x.b, P<iocb*>(x.c));
+      *result = done >= 0 ? done : PstFail(I(-done));
+      return true;
+    }
     case SYS_openat:
       *result = openat(I(x.a), P<char>(x.b), I(x.c), U(x.d));
       return true;
@@ -226,6 +246,79 @@ bool Routed(long number, const Arguments& x, long* result) {
       return true;
     case SYS_recvmsg:
       *result = recvmsg(I(x.a), P<struct msghdr>(x.b), I(x.c));
+      return true;
+    case SYS_ppoll:
+      *result = ppoll(P<struct pollfd>(x.a), Z(x.b), P<struct timespec>(x.c), P<sigset_t>(x.d));
+      return true;
+    case SYS_inotify_add_watch:
+      *result = inotify_add_watch(I(x.a), P<char>(x.b), U(x.c));
+      return true;
+    case SYS_fanotify_mark:
+      *result = fanotify_mark(I(x.a), U(x.b), static_cast<uint64_t>(x.c), I(x.d), P<char>(x.e));
+      return true;
+    case SYS_name_to_handle_at:
+      *result = name_to_handle_at(I(x.a), P<char>(x.b), P<struct file_handle>(x.c), P<int>(x.d), I(x.e));
+      return true;
+    case SYS_fadvise64: {
+      int err = posix_fadvise(I(x.a), x.b, x.c, I(x.d));
+      *result = err == 0 ? 0 : PstFail(err);
+      return true;
+    }
+    case SYS_readahead:
+      *result = readahead(I(x.a), x.b, Z(x.c));
+      return true;
+    case SYS_getxattr:
+      *result = getxattr(P<char>(x.a), P<char>(x.b), P<void>(x.c), Z(x.d));
+      return true;
+    case SYS_lgetxattr:
+      *result = lgetxattr(P<char>(x.a), P<char>(x.b), P<void>(x.c), Z(x.d));
+      return true;
+    case SYS_fgetxattr:
+      *result = fgetxattr(I(x.a), P<char>(x.b), P<void>(x.c), Z(x.d));
+      return true;
+    case SYS_listxattr:
+      *result = listxattr(P<char>(x.a), P<char>(x.b), Z(x.c));
+      return true;
+    case SYS_llistxattr:
+      *result = llistxattr(P<char>(x.a), P<char>(x.b), Z(x.c));
+      return true;
+    case SYS_flistxattr:
+      *result = flistxattr(I(x.a), P<char>(x.b), Z(x.c));
+      return true;
+    case SYS_setxattr:
+      *result = setxattr(P<char>(x.a), P<char>(x.b), P<void>(x.c), Z(x.d), I(x.e));
+      return true;
+    case SYS_truncate:
+      *result = truncate(P<char>(x.a), x.b);
+      return true;
+    case SYS_ftruncate:
+      *result = ftruncate(I(x.a), x.b);
+      return true;
+    case SYS_fsync:
+      *result = fsync(I(x.a));
+      return true;
+    case SYS_fdatasync:
+      *result = fdatasync(I(x.a));
+      return true;
+    case SYS_syncfs:
+      *result = syncfs(I(x.a));
+      return true;
+    case SYS_fchmod:
+      *result = fchmod(I(x.a), U(x.b));
+      return true;
+    case SYS_fchmodat:
+      *result = fchmodat(I(x.a), P<char>(x.b), U(x.c), 0);
+      return true;
+    case SYS_fchown:
+      *result = fchown(I(x.a), U(x.b), U(x.c));
+      return true;
+    case SYS_fchownat:
+      *result = fchownat(I(x.a), P<char>(x.b), U(x.c), U(x.d), I(x.e));
+      return true;
+    case SYS_utimensat:
+      // Without a name it is the number's, which libc calls futimens.
+      *result = x.b == 0 ? futimens(I(x.a), P<struct timespec>(x.c))
+                         : utimensat(I(x.a), P<char>(x.b), P<struct timespec>(x.c), I(x.d));
       return true;
     case SYS_epoll_ctl:
       *result = epoll_ctl(I(x.a), I(x.b), I(x.c), P<struct epoll_event>(x.d));

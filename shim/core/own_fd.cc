@@ -100,7 +100,7 @@ void OwnFdCloseInherited() {
     if (keep) continue;
     bool listed = OwnFdForget(fd);
     Mark(fd, kFdNone);
-    // One of the four was checked when it was set; one in hand is an O_PATH of a socket, and a close of it
+    // One that is listed was checked when it was set; one in hand is an O_PATH of a socket, and a close of it
     // by the program would have gone through our hooks.
     (void)listed;
     Raw(SYS_close, fd);

@@ -7,8 +7,8 @@
 
 namespace penstock {
 
-enum class Own : uint8_t { kSocket, kDoorbell, kFolder, kOpenFiles };
-inline constexpr int kOwnCount = 4;
+enum class Own : uint8_t { kSocket, kDoorbell, kFolder, kOpenFiles, kZeros };
+inline constexpr int kOwnCount = 5;
 
 // The descriptor if it still is what we opened (fstat: device and inode), else -1 and it is forgotten.
 int OwnFdChecked(Own which);

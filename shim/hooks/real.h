@@ -44,6 +44,10 @@
 
 struct iocb;         // libaio's and the kernel's
 struct io_context;   // libaio's
+struct io_uring;     // liburing's
+struct io_uring_cqe;     // <linux/io_uring.h>
+struct io_uring_params;  // the same
+struct __kernel_timespec;
 struct open_how;     // <linux/openat2.h>
 struct termios;      // <termios.h>
 struct winsize;      // <sys/ioctl.h>

@@ -42,7 +42,10 @@ static const struct {
              {"library", library_case},
              {"read_stdin", read_stdin},
              {"odd", odd_case},
-             {"streams", streams_case}};
+             {"streams", streams_case},
+             {"maps", maps_case},
+             {"async", async_case},
+             {"ring", ring_case}};
 
 int main(int argc, char** argv) {
   if (argc < 3) return 2;

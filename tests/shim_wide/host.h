@@ -131,3 +131,6 @@ void handle_case(void);
 void library_case(void);
 void odd_case(void);
 void streams_case(void);
+void maps_case(void);
+void async_case(void);
+void ring_case(void);

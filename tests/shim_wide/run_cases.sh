@@ -101,7 +101,7 @@ S
     failed=$((failed + 1)); echo "shim_wide: a mount whose path leads over a link"; diff "$work/want" "$work/got" | head -20
   fi
 fi
-cases=${*:-dup locks ready map grow copies aio attributes names stdio stdin cwd turns above above_cwd links walk fork inside clone exec spawn rights raw stale library handle odd streams}
+cases=${*:-dup locks ready map grow copies aio attributes names stdio stdin cwd turns above above_cwd links walk fork inside clone exec spawn rights raw stale library handle odd streams maps async ring}
 for case in $cases; do
   ran=$((ran + 1))
   cp -a "$data" "$work/plain"  # some cases write where they can
