@@ -43,6 +43,19 @@ if [ $# = 0 ]; then
   timeout 200 "$penstock" run -c "$work/job.toml" -- "$(dirname "$host")/shim_wide_stress" "$mount/numbers" "$mount/big" ||
     { failed=$((failed + 1)); echo "shim_wide: stress failed"; }
 fi
+# A program of liburing, on a mount that hides other files of the same names on the local disk.
+if [ $# = 0 ]; then
+  ran=$((ran + 1))
+  mkdir -p "$work/hidden/tree/deep/er" && for name in small big absent tree/deep/er/e1; do echo "not this one" >"$work/hidden/$name"; done
+  sed "s,path = .*,path = \"$work/hidden\",; s,job.sock,hidden.sock," "$work/job.toml" >"$work/hidden.toml"
+  for polled in "" poll; do
+    "$(dirname "$host")/shim_wide_uring" "$data" $polled >"$work/want" 2>&1
+    timeout 60 "$penstock" run -c "$work/hidden.toml" -- "$(dirname "$host")/shim_wide_uring" "$work/hidden" $polled 2>&1 |
+      grep -v 'local disk' >"$work/got"
+    cmp -s "$work/want" "$work/got" || { failed=$((failed + 1)); echo "shim_wide: liburing $polled differs"; diff "$work/want" "$work/got"; }
+  done
+  "$penstock" stop -c "$work/hidden.toml" --force >/dev/null 2>&1
+fi
 # A program of another libc.
 if [ $# = 0 ] && command -v musl-gcc >/dev/null; then
   ran=$((ran + 1))
