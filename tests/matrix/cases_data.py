@@ -22,7 +22,7 @@ def made_by(kind, python):
     return fixture(build)
 
 
-for kind in ("arrays", "tables", "media", "models"):
+for kind in ("arrays", "large", "tables", "media", "models"):
     made_by(kind, DATA)
 made_by("tensors", TORCH)
 made_by("flows", FLOW)
@@ -38,14 +38,17 @@ def case(name, python, program, data, **keys):
 
 for part in ("numpy", "scipy", "containers", "dask"):
     case(f"data_array_{part}", DATA, f"array_ways.py {part}", "arrays")
+case("data_large", DATA, "large_ways.py", "large")
 for part in ("pandas", "pyarrow", "fsspec", "dask"):
     case(f"data_{part}", DATA, f"table_ways.py {part}", "tables", az=part != "fsspec")
 case("data_duckdb", DATA, "engine_ways.py duckdb", "tables")
 case("data_polars", DATA, "engine_ways.py polars", "tables")
 case("data_media", DATA, "media_ways.py", "media")
-for part in ("safetensors", "transformers", "datasets", "webdataset", "lmdb"):
+for part in ("safetensors", "transformers", "webdataset", "lmdb"):
     case(f"data_{part}", DATA, f"model_ways.py {part}", "models")
+# Its cache's names are made of the files' times.
+case("data_datasets", DATA, "model_ways.py datasets", "models", ignore=("^hf/",))
 for part in ("loads", "workers", "vision"):
     case(f"torch_{part}", TORCH, f"torch_ways.py {part}", "tensors media models")
-case("tensorflow", FLOW, "tensorflow_ways.py", "flows")
+case("tensorflow", FLOW, "tensorflow_ways.py", "flows", ignore=("^copied$",))
 case("spark", DATA, "spark_ways.py", "tables", ignore=("^local", "^out", "^csv"))

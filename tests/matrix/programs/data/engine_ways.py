@@ -22,7 +22,7 @@ def with_duckdb():
         show(source, rows(total.format(source.format(T))))
     show("glob", rows(f"select file from glob('{T}/**') order by file"))
     show("text", rows(f"select sum(length(content)) from read_text('{T}/text/*.txt')"))
-    show("blob", rows(f"select size, cast(last_modified as varchar) from read_blob('{T}/a.parquet')"))
+    show("blob", rows(f"select size, content from read_blob('{T}/a.parquet')"))
     show("metadata", rows(f"select row_group_id, num_values from parquet_metadata('{T}/a.parquet')"))
     with duckdb.connect(name("a.duckdb"), read_only=True) as own:
         show("database", own.execute(total.format("t")).fetchall())

@@ -177,6 +177,23 @@ def models(folder):
         json.dump({f"{i}": i for i in range(1000)}, file)
 
 
+def large(folder):
+    """Files larger than what a mapping fills whole (64 MiB), together larger than the arena of the tests."""
+    import h5py
+    import pyarrow as pa
+    import pyarrow.feather
+    import pyarrow.parquet
+    import safetensors.numpy
+    values = RND.standard_normal(20_000_000, dtype="f4")
+    np.save("a.npy", values)
+    safetensors.numpy.save_file({f"t{i:02}": values[i * 1_000_000:(i + 1) * 1_000_000] for i in range(20)}, "a.safetensors")
+    table = pa.table({"x": values[:10_000_000], "y": np.arange(10_000_000)})
+    pa.parquet.write_table(table, "a.parquet", row_group_size=500_000, compression="zstd")
+    pa.feather.write_feather(table, "a.feather", compression="uncompressed")
+    with h5py.File("a.h5", "w") as file:
+        file.create_dataset("x", data=values.reshape(20000, 1000), chunks=(100, 1000))
+
+
 def tensors(folder):
     import torch
     generator = torch.Generator().manual_seed(7)
