@@ -4,11 +4,13 @@
 
 #include <iterator>
 #include <utility>
+#include <vector>
 
 namespace penstock::cache {
 namespace {
 // Slots are closed and opened again without a word to the sidecar, so now and then it looks.
 constexpr std::uint32_t kSweepEvery = 256;
+constexpr std::uint64_t kAnyOwner = ~0ull;
 
 // A materialised slot has the low bit set (open_file.h); it is the same open file.
 constexpr std::uint32_t Even(std::uint32_t generation) { return generation & ~1u; }
@@ -52,10 +54,14 @@ Result<int> KeptFiles::Keep(std::uint64_t owner, std::uint32_t table, std::uint3
     const auto held = count_of_.find(owner);
     return files_.size() >= max_files_ || (held != count_of_.end() && held->second >= max_each_);
   };
+  // Frozen, and its file is gone: another one would begin at another offset than the sharers had.
+  if (state.generation != generation && state.state == PST_SLOT_MATERIALIZED)
+    return Fail(Code::kVersionChanged, "a slot's file was given up for newer ones");
   if (++kept_since_sweep_ >= kSweepEvery || full()) Sweep();
+  if (full()) GiveUpOldest(files_.size() < max_files_ ? owner : kAnyOwner);
   if (full()) return Fail(Code::kLimit, "too many materialised open files");
   ++count_of_[owner];
-  auto [it, fresh] = files_.emplace(place, Kept{generation, file, std::move(fd), owner});
+  auto [it, fresh] = files_.emplace(place, Kept{generation, file, std::move(fd), owner, ++last_age_});
   return it->second.fd.get();
 }
 
@@ -69,6 +75,19 @@ int KeptFiles::Find(std::uint32_t table, std::uint32_t slot, std::uint32_t gener
   }
   if (it->second.generation != Even(generation) || it->second.file != file) return -1;
   return it->second.fd.get();
+}
+
+void KeptFiles::GiveUpOldest(std::uint64_t owner) {
+  std::vector<std::pair<std::uint64_t, std::uint64_t>> taken;  // age, place
+  SlotState state;
+  for (const auto& [place, kept] : files_) {
+    if ((owner == kAnyOwner || kept.owner == owner) && look_(static_cast<std::uint32_t>(place >> 32), static_cast<std::uint32_t>(place), &state) &&
+        state.state == PST_SLOT_MATERIALIZED)
+      taken.emplace_back(kept.age, place);
+  }
+  const auto half = taken.begin() + static_cast<std::ptrdiff_t>((taken.size() + 1) / 2);
+  std::nth_element(taken.begin(), half == taken.end() ? taken.begin() : half, taken.end());
+  for (auto at = taken.begin(); at != half; ++at) Erase(files_.find(at->second));
 }
 
 void KeptFiles::Drop(std::uint32_t table, std::uint32_t slot) {

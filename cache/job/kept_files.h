@@ -17,7 +17,9 @@ class KeptFiles {
  public:
   // The slot as its table has it now, in table number `table`.
   using Look = std::function<bool(std::uint32_t table, std::uint32_t slot, SlotState* state)>;
-  // No `owner` (a session) may keep more than an eighth of `max_files`.
+  // No `owner` (a session) may keep more than an eighth of `max_files`. Beyond that the older half of its files
+  // that somebody has taken is given up: who has one keeps it, and only a sharer from before, who never touched
+  // the file, finds it gone (kVersionChanged).
   KeptFiles(std::uint32_t max_files, Look look)
       : max_files_(max_files), max_each_(std::max(max_files / 8, 1u)), look_(std::move(look)) {}
 
@@ -36,6 +38,7 @@ class KeptFiles {
     FileIdentity file;
     Fd fd;
     std::uint64_t owner = 0;
+    std::uint64_t age = 0;  // the larger, the younger
   };
   using Files = std::unordered_map<std::uint64_t, Kept>;
   static std::uint64_t Place(std::uint32_t table, std::uint32_t slot) {
@@ -47,10 +50,12 @@ class KeptFiles {
   std::uint32_t max_each_;
   Look look_;
   Files::iterator Erase(Files::iterator at);
+  void GiveUpOldest(std::uint64_t owner);
 
   Files files_;
   std::unordered_map<std::uint64_t, std::uint32_t> count_of_;  // by owner; no zeros
   std::uint32_t kept_since_sweep_ = 0;
+  std::uint64_t last_age_ = 0;
 };
 
 }  // namespace penstock::cache

@@ -89,7 +89,7 @@ bool CoveredFd(int fd) { return PST_UNLIKELY(IsCovered(PstFdKindOf(fd))); }
 using namespace penstock;
 
 #define PST_REFUSE_FD(fd, err) \
-  if (CoveredFd(fd)) return PstFail(err)
+  if (CoveredFd(fd)) return PstFail(IsPathOnly(fd) ? EBADF : (err))
 // For a covered path: its own error (ENOENT...), else `err`.
 #define PST_REFUSE_PATH(path, error)                                            \
   do {                                                                          \

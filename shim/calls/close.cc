@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include "shim/calls/support.h"
+#include "shim/calls/uring.h"
 #include "shim/core/client.h"
 #include "shim/core/raw.h"
 
@@ -72,6 +73,7 @@ PST_EXPORT int close_range(unsigned first, unsigned last, int flags) {
   if (PST_LIKELY(!g_config.active) || first > last || cloexec_only ||
       (static_cast<unsigned>(flags) & ~CLOSE_RANGE_UNSHARE) != 0)
     return real.close_range(first, last, flags);
+  if (flags != 0 && MayHaveThreads()) OpenRealFromNow();
   return CloseAround(first, last, [flags](unsigned from, unsigned to) {
     return real.close_range(from, to, flags);
   });

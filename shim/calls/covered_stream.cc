@@ -129,6 +129,20 @@ bool Dress(FILE* stream, CoveredStream* ours, int fd) {
 
 }  // namespace
 
+void CoveredStreamPrepare() {
+#if defined(__GLIBC__)
+  for (CoveredStream* const& kept : g_kept) {
+    if (PST_LIKELY(__atomic_load_n(&kept, __ATOMIC_RELAXED) != nullptr)) return;
+  }
+  if (!IsGlibc()) return;
+  KeepErrno keep;
+  CoveredStream* ours = Take();
+  if (ours == nullptr) return;
+  ours->reopened = false;
+  CoveredStreamFree(ours);
+#endif
+}
+
 FILE* CoveredStreamOpen(int fd) {
 #if defined(__GLIBC__)
   if (!IsGlibc()) return nullptr;

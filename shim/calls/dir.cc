@@ -30,6 +30,13 @@ DIR* Shown(Stream* stream, int err) {
   return nullptr;
 }
 
+// libc's own stream: nothing of ours is left on its number.
+DIR* OpenNative(const char* path) {
+  DIR* dir = real.opendir(path);
+  if (dir != nullptr) PstFdForget(real.dirfd(dir));
+  return dir;
+}
+
 // Opens a stream on a routed name. Null with *ours false: libc's turn.
 DIR* OpenRouted(const Route& route, bool* ours) {
   int err = route.err;
@@ -39,13 +46,13 @@ DIR* OpenRouted(const Route& route, bool* ours) {
     return Shown(stream, err);
   }
   if (route.cover == Cover::kError) return Shown(nullptr, err);
-  if (route.cover == Cover::kNone) return real.opendir(route.full);
+  if (route.cover == Cover::kNone) return OpenNative(route.full);
   struct stat info;
   {
     KeepErrno keep;
     if (real.stat(route.full, &info) != 0) info.st_nlink = 0;
   }
-  if (info.st_nlink != 0) return real.opendir(route.full);
+  if (info.st_nlink != 0) return OpenNative(route.full);
   Stream* stream = PstStreamOpenVirtual(route.full, &err);
   return Shown(stream, err);
 }
@@ -53,6 +60,7 @@ DIR* OpenRouted(const Route& route, bool* ours) {
 PST_INLINE DIR* OpenCovered(int dirfd, const char* path, bool* ours) {
   *ours = false;
   if (!PstMayCover(dirfd, path)) return nullptr;
+  if (const char* below = PstBelowNumber(path, &dirfd); PST_UNLIKELY(below != nullptr)) path = below[0] != 0 ? below : ".";
   PathBuffer buffer;
   Route route;
   if (PST_UNLIKELY(PstRoute(dirfd, path, &buffer, &route) == Cover::kNone) && route.full == nullptr)
@@ -161,6 +169,8 @@ size_t PutRecord(char* to, size_t room, const struct dirent64* entry) {
 // that lseek would set there, kept in the kernel.
 PST_COLD ssize_t EntriesOf(int fd, char* buffer, size_t bytes) {
   int err = EBADF;
+  FdEntry entry;
+  if (PstFdSnapshot(fd, &entry) && (entry.flags & O_PATH) != 0) return PstFail(EBADF);
   long position = Raw(SYS_lseek, fd, 0, SEEK_CUR);
   Stream* stream = PstStreamOpenFd(fd, &err);
   if (stream == nullptr) return PstFail(err);
@@ -168,14 +178,14 @@ PST_COLD ssize_t EntriesOf(int fd, char* buffer, size_t bytes) {
   size_t done = 0;
   err = 0;
   bool full = false;
-  while (auto* entry = PstStreamNext(stream, &err)) {
-    size_t n = PutRecord(buffer + done, bytes - done, entry);
+  while (auto* next = PstStreamNext(stream, &err)) {
+    size_t n = PutRecord(buffer + done, bytes - done, next);
     if (n == 0) {
       full = true;
       break;
     }
     done += n;
-    position = entry->d_off;
+    position = next->d_off;
   }
   PstStreamDetach(stream);
   if (err != 0 && done == 0) return PstFail(err);
@@ -204,6 +214,7 @@ PST_EXPORT DIR* fdopendir(int fd) {
   if (PST_LIKELY(kind == kFdNone || kind == kFdAncestor)) return real.fdopendir(fd);
   int err = EBADF;
   Stream* stream = kind == kFdOwn ? nullptr : PstStreamOpenFd(fd, &err);
+  if (stream != nullptr) Raw(SYS_fcntl, fd, F_SETFD, FD_CLOEXEC);  // as libc's does
   return Shown(stream, err);
 }
 
@@ -256,6 +267,7 @@ PST_EXPORT int closedir(DIR* dir) {
   Stream* stream = PstStreamOf(dir);
   if (PST_UNLIKELY(stream == nullptr)) {
     // The number goes with the stream; nothing of ours may be left on it.
+    __asm__("" : "+r"(dir));  // the header says that it is never null
     if (g_config.active && dir != nullptr) PstFdForget(real.dirfd(dir));
     return real.closedir(dir);
   }
@@ -288,6 +300,8 @@ PST_EXPORT int scandirat(int fd, const char* path, struct dirent*** names, int (
 }
 
 PST_EXPORT ssize_t getdents64(int fd, void* buffer, size_t bytes) {
-  if (PST_LIKELY(PstFdKindOf(fd) != kFdDirectory)) return real.getdents64(fd, buffer, bytes);
+  const FdKind kind = PstFdKindOf(fd);
+  if (PST_UNLIKELY(kind == kFdFile)) return PstFail(ENOTDIR);
+  if (PST_LIKELY(kind != kFdDirectory)) return real.getdents64(fd, buffer, bytes);
   return EntriesOf(fd, static_cast<char*>(buffer), bytes);
 }

@@ -137,6 +137,16 @@ PST_COLD void* InPlaceOf(void* found, const char* name) {
   return own != nullptr && found == FindNext(name) ? own : found;
 }
 
+// The same for a version, which may be an older one of libc's.
+PST_COLD void* InPlaceOfAnyVersion(void* found, const char* name) {
+  // Looked up by name: a reference would ask for glibc 2.34.
+  auto* place_of = reinterpret_cast<int (*)(const void*, Dl_info*)>(FindNext("dladdr"));
+  Dl_info has, next;
+  if (found == nullptr || place_of == nullptr || place_of(found, &has) == 0 || place_of(FindNext(name), &next) == 0)
+    return found;
+  return has.dli_fbase == next.dli_fbase ? FindOwn(name) : found;
+}
+
 // Look-ups come before the constructor has run: interposed allocators ask for their next.
 PST_COLD void FindLookups() {
   if (void* next = FindNext("dlsym"))
@@ -166,7 +176,7 @@ PST_EXPORT __attribute__((optimize("O2", "omit-frame-pointer"))) void* dlopen(co
   if (PST_UNLIKELY(g_config.active)) {
     // A library loaded with DEEPBIND would find libc's names before ours.
     flags &= ~RTLD_DEEPBIND;
-    if (path != nullptr && strstr(path, "liburing.so") != nullptr) UringStart();
+    if (path != nullptr && strstr(path, "liburing.so") != nullptr) OpenRealFromNow();
     if (IsCoveredLibrary(path)) return OpenCoveredLibrary(path, flags, nullptr);
   }
   return real.dlopen(path, flags);
@@ -190,5 +200,5 @@ PST_EXPORT __attribute__((optimize("O2", "omit-frame-pointer"))) void* dlvsym(vo
     return real.dlvsym(handle, name, version);
   }
   if (handle == RTLD_NEXT || name == nullptr || FindOwn(name) == nullptr) return real.dlvsym(handle, name, version);
-  return InPlaceOf(real.dlvsym(handle, name, version), name);
+  return InPlaceOfAnyVersion(real.dlvsym(handle, name, version), name);
 }

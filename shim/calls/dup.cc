@@ -19,7 +19,7 @@ bool Ours(int fd, FdEntry* entry) {
 template <class Call>
 int Duplicate(int fd, Call call) {
   if (PST_UNLIKELY(PstFdKindOf(fd) == kFdOwn)) return PstFail(EBADF);
-  return PstFdDuplicate(fd, call);
+  return OnStandardInput(PstFdDuplicate(fd, call));
 }
 
 template <class Call>
@@ -28,7 +28,7 @@ int Replace(int from, int to, Call call) {
   if (PST_LIKELY(from_kind == kFdNone && to_kind == kFdNone) || from == to) return call();
   if (from_kind == kFdOwn) return PstFail(EBADF);
   if (to_kind == kFdOwn) PstOwnFdGone(to);
-  return PstFdReplace(from, to, call);
+  return OnStandardInput(PstFdReplace(from, to, call));
 }
 
 // The status flags of a covered file live in its slot: all its numbers share them.
@@ -43,15 +43,26 @@ uint32_t* StatusFlags(FdEntry* entry) {
 constexpr uint32_t kSettable = O_APPEND | O_NONBLOCK | O_ASYNC | O_DIRECT | O_NOATIME;
 constexpr uint32_t kLargeFile = 0100000;  // the kernel shows it for every open of a 64-bit program
 
+constexpr uint32_t kNotShown = O_CREAT | O_EXCL | O_NOCTTY | O_TRUNC;
+
+// The number is a shadow directory's, which the sidecar opened; the program sees what it asked for itself.
+PST_COLD int DirectoryFlags(int fd) {
+  FdEntry entry;
+  const int flags = real.fcntl(fd, F_GETFL, nullptr);
+  if (flags < 0 || !PstFdSnapshot(fd, &entry)) return flags;
+  return static_cast<int>((static_cast<uint32_t>(flags) & kSettable) | (entry.flags & ~(kSettable | kNotShown)) |
+                          ((entry.flags & O_PATH) != 0 ? 0 : kLargeFile));
+}
+
 int CoveredFcntl(int fd, int command, void* argument) {
   FdEntry entry;
   if (!Ours(fd, &entry)) return real.fcntl(fd, command, argument);
   switch (command) {
     case F_GETFL:
-      return static_cast<int>((PST_LOAD_RELAXED(StatusFlags(&entry)) &
-                               ~static_cast<uint32_t>(O_CREAT | O_EXCL | O_NOCTTY | O_TRUNC)) |
-                              kLargeFile);
+      return static_cast<int>((PST_LOAD_RELAXED(StatusFlags(&entry)) & ~kNotShown) |
+                              ((entry.flags & O_PATH) != 0 ? 0 : kLargeFile));
     case F_SETFL: {
+      if ((entry.flags & O_PATH) != 0) return PstFail(EBADF);
       uint32_t* flags = StatusFlags(&entry);
       auto wanted = static_cast<uint32_t>(reinterpret_cast<uintptr_t>(argument));
       PST_STORE_RELAXED(flags, (PST_LOAD_RELAXED(flags) & ~kSettable) | (wanted & kSettable));
@@ -95,6 +106,7 @@ PST_EXPORT int fcntl(int fd, int command, ...) {
     return Duplicate(fd, [=] { return real.fcntl(fd, command, argument); });
   FdKind kind = PstFdKindOf(fd);
   if (PST_UNLIKELY(kind == kFdFile)) return CoveredFcntl(fd, command, argument);
+  if (PST_UNLIKELY((kind == kFdDirectory || kind == kFdAncestor) && command == F_GETFL)) return DirectoryFlags(fd);
   if (PST_UNLIKELY(kind == kFdOwn && command == F_SETFD)) return PstFail(EBADF);
   return real.fcntl(fd, command, argument);
 }

@@ -30,6 +30,20 @@ int Execute(const char* path, char* const* argv, char* const* envp) {
                      real.execve(program, words, env);
                      return errno;
                    });
+  if (err == EACCES && (strncmp(path, "/proc/", 6) == 0 || strncmp(path, "/dev/", 5) == 0)) {
+    // By a number's link: the kernel looked at the reservation.
+    Scratch scratch;
+    char* resolved = scratch.Get();
+    PathBuffer buffer;
+    Route route;
+    if (resolved != nullptr && realpath(path, resolved) != nullptr &&
+        RouteOf(AT_FDCWD, resolved, &buffer, &route) == Cover::kMount)
+      err = Launch(resolved, argv, kept, false,
+                   [](const char* program, char* const* words, char* const* env) {
+                     real.execve(program, words, env);
+                     return errno;
+                   });
+  }
   if (err == ENOENT) {
     // A symbolic link outside may lead in.
     LinkedPath linked;
@@ -167,6 +181,8 @@ PST_EXPORT int execveat(int dirfd, const char* path, char* const* argv, char* co
   Cover cover = RouteOf(dirfd, path, &buffer, &route);
   if (cover == Cover::kError) return PstFail(route.err);
   if (cover == Cover::kMount) {
+    pst_attr attr;
+    if (int err = PST_UNLIKELY(route.must_be_dir) ? PstLookup(route, &attr) : 0; err != 0) return PstFail(err);
     Scratch scratch;
     char* full = scratch.Get();
     if (full == nullptr) return PstFail(ENOMEM);

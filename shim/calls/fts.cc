@@ -113,7 +113,7 @@ FTSENT* Sort(FTS* tree, FTSENT* list, size_t count) {
   return list;
 }
 
-// The entries of a directory. Null: it is empty or cannot be read, and its fts_info says so.
+// The entries of a directory. Null: it is empty, or cannot be read and its fts_info says so.
 FTSENT* Build(FTS* tree, FTSENT* parent) {
   DIR* dir = opendir(parent->fts_path);
   if (dir == nullptr) {
@@ -138,9 +138,8 @@ FTSENT* Build(FTS* tree, FTSENT* parent) {
       tree->fts_options |= kStop;
       return nullptr;
     }
-    bool skip_stat = Has(tree, FTS_NOSTAT) && found->d_type != DT_UNKNOWN &&
-                     found->d_type != DT_DIR &&
-                     (found->d_type != DT_LNK || !Has(tree, FTS_LOGICAL));
+    bool skip_stat = Has(tree, FTS_NOSTAT) && Has(tree, FTS_PHYSICAL) && found->d_type != DT_UNKNOWN &&
+                     found->d_type != DT_DIR;
     entry->fts_info =
         skip_stat ? static_cast<unsigned short>(FTS_NSOK) : Examine(tree, entry, false);
     *last = entry;
@@ -148,11 +147,19 @@ FTSENT* Build(FTS* tree, FTSENT* parent) {
     ++count;
   }
   closedir(dir);
-  if (first == nullptr) parent->fts_info = FTS_DP;
   return Sort(tree, first, count);
 }
 
+// What was asked for by a path has that as its name until it is shown (so it is sorted), then its last part.
+void ShortenName(FTSENT* entry) {
+  char* slash = strrchr(entry->fts_name, '/');
+  if (slash == nullptr || (slash == entry->fts_name && slash[1] == '\0')) return;
+  entry->fts_namelen = static_cast<unsigned short>(strlen(slash + 1));
+  memmove(entry->fts_name, slash + 1, entry->fts_namelen + 1u);
+}
+
 FTSENT* Show(FTS* tree, FTSENT* entry) {
+  if (entry->fts_level == FTS_ROOTLEVEL) ShortenName(entry);
   tree->fts_cur = entry;
   tree->fts_path = entry->fts_path;
   if (entry->fts_level == 0) tree->fts_dev = entry->fts_dev;
@@ -186,6 +193,10 @@ FTSENT* Next(FTS* tree, FTSENT* entry) {
 }
 
 FTS* Open(char* const* paths, int options, int (*compare)(const FTSENT**, const FTSENT**)) {
+  if ((options & ~0xff) != 0) {
+    errno = EINVAL;
+    return nullptr;
+  }
   auto* tree = static_cast<FTS*>(calloc(1, sizeof(FTS)));
   auto* root = static_cast<FTSENT*>(calloc(1, sizeof(FTSENT)));   // the parent of the given paths
   auto* start = static_cast<FTSENT*>(calloc(1, sizeof(FTSENT)));  // "before the first"
@@ -243,6 +254,7 @@ FTSENT* Read(FTS* tree) {
   }
   FTSENT* child = tree->fts_child != nullptr ? tree->fts_child : Build(tree, entry);
   tree->fts_child = nullptr;
+  if (child == nullptr && entry->fts_info == FTS_D) entry->fts_info = FTS_DP;
   if (child == nullptr) return Has(tree, kStop) ? nullptr : entry;
   if (child->fts_instr == FTS_SKIP) return Next(tree, child);
   if (child->fts_instr == FTS_FOLLOW) {

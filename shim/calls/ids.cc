@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "shim/calls/support.h"
+#include "shim/calls/uring.h"
 
 namespace penstock {
 namespace {
@@ -34,6 +35,9 @@ PST_EXPORT int setresgid(gid_t group, gid_t effective, gid_t saved) {
   return Forget(real.setresgid(group, effective, saved));
 }
 
-// Another user name space has other numbers.
-PST_EXPORT int unshare(int flags) { return Forget(real.unshare(flags)); }
+// Another user name space has other numbers. A thread with a table of its own for its descriptors.
+PST_EXPORT int unshare(int flags) {
+  if ((flags & CLONE_FILES) != 0 && MayHaveThreads()) OpenRealFromNow();
+  return Forget(real.unshare(flags));
+}
 PST_EXPORT int setns(int fd, int kind) { return Forget(real.setns(fd, kind)); }

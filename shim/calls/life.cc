@@ -7,21 +7,15 @@
 #include <wordexp.h>
 
 #include "shim/calls/support.h"
+#include "shim/calls/uring.h"
 #include "shim/core/fork_gate.h"
 #include "shim/core/path.h"
 #include "shim/core/process.h"
 #include "shim/core/raw.h"
+#include "shim/core/view.h"
 
 namespace penstock {
 namespace {
-
-// Looked up by name: a reference would ask for glibc 2.32.
-bool MayHaveThreads() {
-  static const char* single_threaded;
-  if (single_threaded == nullptr)
-    single_threaded = static_cast<const char*>(FindNext("__libc_single_threaded"));
-  return single_threaded == nullptr || *single_threaded == 0;
-}
 
 template <class Call>
 pid_t ForkAround(Call call) {
@@ -92,6 +86,16 @@ void ForgetStandard() {
   for (int fd = 0; fd <= 2; ++fd) PstFdForget(fd);
 }
 
+// One table of ours belongs to one memory and one table of the kernel's. A child that borrows its parent's memory
+// until it executes gets its own, as by vfork; any other mixture has real files.
+int CloneFlags(int flags) {
+  const bool memory = (flags & CLONE_VM) != 0, numbers = (flags & CLONE_FILES) != 0;
+  if (memory == numbers) return flags;
+  if (memory && (flags & CLONE_VFORK) != 0) return flags & ~CLONE_VM;
+  OpenRealFromNow();
+  return flags;
+}
+
 struct CloneStart {
   int (*function)(void*);
   void* argument;
@@ -130,6 +134,7 @@ PST_EXPORT int clone(int (*function)(void*), void* stack, int flags, void* argum
   void* tls = va_arg(list, void*);
   auto* child = va_arg(list, pid_t*);
   va_end(list);
+  if (PST_UNLIKELY(g_config.active)) flags = CloneFlags(flags);
   // Threads and children that share memory stay as they are: the tables are theirs too.
   if (PST_LIKELY(!g_config.active) || (flags & CLONE_VM) != 0)
     return real.clone(function, stack, flags, argument, parent, tls, child);
@@ -139,6 +144,12 @@ PST_EXPORT int clone(int (*function)(void*), void* stack, int flags, void* argum
   int pid = real.clone(StartClone, stack, flags, &start, parent, tls, child);
   PstForkGateOpen();
   return pid;
+}
+
+// A read that hits makes no system call in which the thread could be ended.
+PST_EXPORT int pthread_cancel(pthread_t thread) {
+  if (PST_UNLIKELY(g_config.active)) PstNoHotView(reinterpret_cast<void (*)()>(FindNext("pthread_testcancel")));
+  return real.pthread_cancel(thread);
 }
 
 PST_EXPORT int daemon(int stay, int keep_streams) {

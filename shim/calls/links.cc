@@ -54,6 +54,7 @@ ProcLink ParseProc(const char* path, int* fd) {
       own = pid == getpid();
       rest = end + 1;
     }
+    if ((tail = After(rest, "task/")) != nullptr && Number(tail, &end) >= 0 && *end == '/') rest = end + 1;
     if (strcmp(rest, "cwd") == 0) return own ? ProcLink::kOwnCwd : ProcLink::kOther;
     rest = After(rest, "fd/");
     if (rest == nullptr) return ProcLink::kNone;
@@ -330,12 +331,14 @@ int PstNumberNamed(const char* path) {
 using namespace penstock;
 
 PST_EXPORT ssize_t readlink(const char* path, char* buffer, size_t bytes) {
+  if (PST_UNLIKELY(bytes == 0)) return PstFail(EINVAL);
   bool ours;
   ssize_t n = ReadLink(AT_FDCWD, path, buffer, bytes, &ours);
   return ours ? n : Settle(real.readlink(path, buffer, bytes), AT_FDCWD, path);
 }
 
 PST_EXPORT ssize_t readlinkat(int dirfd, const char* path, char* buffer, size_t bytes) {
+  if (PST_UNLIKELY(bytes == 0)) return PstFail(EINVAL);
   bool ours;
   ssize_t n = ReadLink(dirfd, path, buffer, bytes, &ours);
   return ours ? n : Settle(real.readlinkat(dirfd, path, buffer, bytes), dirfd, path);

@@ -201,7 +201,7 @@ PST_EXPORT int remap_file_pages(void* at, size_t bytes, int protection, size_t p
 
 PST_EXPORT ssize_t sendfile(int out, int in, off_t* offset, size_t count) {
   FdKind kind = PstFdKindOf(in);
-  if (PST_UNLIKELY(kind == kFdFile)) return SendCovered(out, in, offset, count);
+  if (PST_UNLIKELY(kind == kFdFile) && !IsPathOnly(in)) return SendCovered(out, in, offset, count);
   return real.sendfile(out, in, offset, count);
 }
 
@@ -219,13 +219,13 @@ PST_EXPORT ssize_t splice(int in, off_t* in_offset, int out, off_t* out_offset, 
 }
 
 PST_EXPORT ssize_t readahead(int fd, off_t offset, size_t count) {
-  if (PST_LIKELY(PstFdKindOf(fd) != kFdFile)) return real.readahead(fd, offset, count);
+  if (PST_LIKELY(PstFdKindOf(fd) != kFdFile) || IsPathOnly(fd)) return real.readahead(fd, offset, count);
   if (offset >= 0) WillNeed(fd, static_cast<uint64_t>(offset), count);
   return 0;
 }
 
 PST_EXPORT int posix_fadvise(int fd, off_t offset, off_t bytes, int advice) {
-  if (PST_LIKELY(PstFdKindOf(fd) != kFdFile)) return real.posix_fadvise(fd, offset, bytes, advice);
+  if (PST_LIKELY(PstFdKindOf(fd) != kFdFile) || IsPathOnly(fd)) return real.posix_fadvise(fd, offset, bytes, advice);
   if (advice < POSIX_FADV_NORMAL || advice > POSIX_FADV_NOREUSE || bytes < 0) return EINVAL;
   if (advice == POSIX_FADV_WILLNEED && offset >= 0)
     WillNeed(fd, static_cast<uint64_t>(offset), static_cast<uint64_t>(bytes));
@@ -233,26 +233,30 @@ PST_EXPORT int posix_fadvise(int fd, off_t offset, off_t bytes, int advice) {
 }
 
 PST_EXPORT int ftruncate(int fd, off_t bytes) {
+  if (PST_UNLIKELY(IsCoveredPathOnly(fd))) return PstFail(EBADF);
   if (PST_UNLIKELY(PstFdKindOf(fd) == kFdFile)) return PstFail(EINVAL);
   return real.ftruncate(fd, bytes);
 }
 
 PST_EXPORT int fsync(int fd) {
+  if (PST_UNLIKELY(IsCoveredPathOnly(fd))) return PstFail(EBADF);
   if (PST_UNLIKELY(PstFdKindOf(fd) == kFdFile)) return 0;
   return real.fsync(fd);
 }
 
 PST_EXPORT int fdatasync(int fd) {
+  if (PST_UNLIKELY(IsCoveredPathOnly(fd))) return PstFail(EBADF);
   if (PST_UNLIKELY(PstFdKindOf(fd) == kFdFile)) return 0;
   return real.fdatasync(fd);
 }
 
 PST_EXPORT int syncfs(int fd) {
-  if (PST_UNLIKELY(IsCovered(PstFdKindOf(fd)))) return 0;
+  if (PST_UNLIKELY(IsCovered(PstFdKindOf(fd)))) return IsPathOnly(fd) ? PstFail(EBADF) : 0;
   return real.syncfs(fd);
 }
 
 PST_EXPORT int sync_file_range(int fd, off_t offset, off_t bytes, unsigned flags) {
+  if (PST_UNLIKELY(IsCoveredPathOnly(fd))) return PstFail(EBADF);
   if (PST_UNLIKELY(PstFdKindOf(fd) == kFdFile)) return 0;
   return real.sync_file_range(fd, offset, bytes, flags);
 }

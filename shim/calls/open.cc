@@ -83,12 +83,53 @@ PST_INLINE bool OpenOurs(int dirfd, const char* path, int flags, mode_t mode, in
   bool ours = OpenCovered(dirfd, path, flags, mode, result) ||
               (PstMayLand() && OpenLanded(dirfd, path, flags, mode, result)) ||
               (PST_UNLIKELY(PstMayNameNumber(path)) && OpenNumber(path, flags, mode, result));
+  if (PST_UNLIKELY(ours && *result == 0)) OnStandardInput(0);
   if (PST_UNLIKELY(ours && g_open_real) && *result >= 0 && MakeReal(*result) != 0) {
     KeepErrno keep;
     close(*result);
     *result = -1;
   }
   return ours;
+}
+
+// A longer structure of a newer header asks for nothing that we do not know.
+bool NothingBehind(const struct open_how* how, size_t size) {
+  const auto* bytes = reinterpret_cast<const char*>(how);
+  for (size_t i = sizeof *how; i < size; ++i) {
+    if (bytes[i] != 0) return false;
+  }
+  return true;
+}
+
+constexpr uint64_t kResolve = RESOLVE_NO_XDEV | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_SYMLINKS | RESOLVE_BENEATH |
+                              RESOLVE_IN_ROOT | 0x20;  // RESOLVE_CACHED
+
+// What openat2 allows of a path below a covered directory, where there are no links: the path to walk, into
+// `to`. 0, or the errno.
+PST_COLD int StayWithin(const char* path, uint64_t resolve, char* to) {
+  const bool beneath = (resolve & RESOLVE_BENEATH) != 0, in_root = (resolve & RESOLVE_IN_ROOT) != 0;
+  if (strnlen(path, PST_PATH_MAX) >= PST_PATH_MAX - 2) return ENAMETOOLONG;
+  if (!beneath && !in_root) return strcpy(to, path), 0;
+  if (path[0] == '/' && beneath) return EXDEV;
+  if (path[0] == '\0') return ENOENT;
+  int depth = 0;
+  char* end = stpcpy(to, ".");
+  for (const char* at = path + strspn(path, "/"); *at != '\0'; at += strspn(at, "/")) {
+    const size_t len = strcspn(at, "/");
+    const bool up = len == 2 && at[0] == '.' && at[1] == '.';
+    const bool stays = up && depth == 0;  // at the top, which is its own parent
+    if (stays && beneath) return EXDEV;
+    if (up) {
+      depth -= stays ? 0 : 1;
+    } else if (len != 1 || at[0] != '.') {
+      ++depth;
+    }
+    if (!stays) end = static_cast<char*>(mempcpy(stpcpy(end, "/"), at, len));
+    at += len;
+  }
+  if (path[strlen(path) - 1] == '/') *end++ = '/';
+  *end = '\0';
+  return 0;
 }
 
 }  // namespace
@@ -125,12 +166,25 @@ PST_EXPORT int openat(int dirfd, const char* path, int flags, ...) {
 }
 
 PST_EXPORT int openat2(int dirfd, const char* path, struct open_how* how, size_t size) {
-  constexpr uint64_t kStays = RESOLVE_BENEATH | RESOLVE_IN_ROOT;
+  constexpr uint64_t kFlags = O_ACCMODE | O_CREAT | O_EXCL | O_NOCTTY | O_TRUNC | O_APPEND | O_NONBLOCK | O_SYNC | O_ASYNC |
+                              O_DIRECT | O_LARGEFILE | O_DIRECTORY | O_NOFOLLOW | O_NOATIME | O_CLOEXEC | O_PATH | O_TMPFILE;
   int fd;
-  if (how != nullptr && size >= sizeof *how && (path == nullptr || path[0] != '/' || (how->resolve & kStays) == 0) &&
-      OpenOurs(dirfd, path, static_cast<int>(how->flags), static_cast<mode_t>(how->mode), &fd))
+  constexpr uint64_t kBoth = RESOLVE_BENEATH | RESOLVE_IN_ROOT;
+  const bool plain = path != nullptr && how != nullptr && size >= sizeof *how && size <= 4096 && NothingBehind(how, size) && (how->flags & ~kFlags) == 0 &&
+                     (how->resolve & ~kResolve) == 0 && (how->resolve & kBoth) != kBoth &&
+                     (how->mode == 0 || TakesMode(static_cast<int>(how->flags)));
+  if (plain && PST_UNLIKELY(how->resolve != 0) && (PstFdKindOf(dirfd) == kFdDirectory || (dirfd == AT_FDCWD && PstCwdShown()))) {
+    Scratch scratch;
+    char* within = scratch.Get();
+    int err = within == nullptr ? ENOMEM : StayWithin(path, how->resolve, within);
+    if (err != 0) return PstFail(err);
+    if (OpenOurs(dirfd, within, static_cast<int>(how->flags), static_cast<mode_t>(how->mode), &fd)) return fd;
+  } else if (plain && (path[0] != '/' || (how->resolve & (RESOLVE_BENEATH | RESOLVE_IN_ROOT)) == 0) &&
+             OpenOurs(dirfd, path, static_cast<int>(how->flags), static_cast<mode_t>(how->mode), &fd)) {
     return fd;
-  return Fresh(real.openat2(dirfd, path, how, size));
+  }
+  constexpr long kNumber = 437;  // few libcs have a function for it
+  return Fresh(static_cast<int>(real.syscall(kNumber, dirfd, path, how, size, 0, 0)));
 }
 
 PST_EXPORT int creat(const char* path, mode_t mode) {

@@ -27,6 +27,7 @@
 #include "shim/core/fork_gate.h"
 #include "shim/core/process.h"
 
+extern "C" int open_tree(int dirfd, const char* path, unsigned flags);
 extern "C" int openat2(int dirfd, const char* path, struct open_how* how, size_t size);
 extern "C" int io_submit(struct io_context* context, long count, struct iocb** list);
 extern "C" ssize_t getdents64(int fd, void* buffer, size_t bytes) noexcept;
@@ -54,17 +55,15 @@ long RawGetcwd(char* buffer, size_t bytes) {
   return len + 1;
 }
 
-long RawClone(const Arguments& x) {
-  bool shares = (x.a & CLONE_VM) != 0;
+// clone and clone3, by their flags.
+long RawClone(long number, uint64_t flags, const Arguments& x) {
+  bool shares = (flags & CLONE_VM) != 0;
   if (!shares) {
+    if ((flags & CLONE_FILES) != 0) OpenRealFromNow();
     PstForkGateClose();
     PstBeforeFork();
   }
-#if defined(__x86_64__)
-  long pid = real.syscall(SYS_clone, x.a, x.b, x.c, x.d, x.e, 0);
-#else
-  long pid = real.syscall(SYS_clone, x.a, x.b, x.c, x.d, x.e, 0);
-#endif
+  long pid = real.syscall(number, x.a, x.b, x.c, x.d, x.e, 0);
   if (pid == 0 && !shares) PstAfterForkChild();
   if (pid != 0 && !shares) PstForkGateOpen();
   return pid;
@@ -154,6 +153,17 @@ bool Routed(long number, const Arguments& x, long* result) {
     case SYS_open_by_handle_at:
     case SYS_fanotify_init:
     case SYS_mq_open:
+#ifdef SYS_open_tree
+    case SYS_fsopen:
+    case SYS_fspick:
+    case SYS_fsmount:
+#endif
+#ifdef SYS_landlock_create_ruleset
+    case SYS_landlock_create_ruleset:
+#endif
+#ifdef SYS_memfd_secret
+    case SYS_memfd_secret:
+#endif
       *result = Fresh(I(real.syscall(number, x.a, x.b, x.c, x.d, x.e, x.f)));
       return true;
     case SYS_io_uring_setup: {
@@ -172,6 +182,11 @@ bool Routed(long number, const Arguments& x, long* result) {
     case SYS_openat:
       *result = openat(I(x.a), P<char>(x.b), I(x.c), U(x.d));
       return true;
+#ifdef SYS_open_tree
+    case SYS_open_tree:
+      *result = open_tree(I(x.a), P<char>(x.b), U(x.c));
+      return true;
+#endif
     case SYS_openat2:
       *result = openat2(I(x.a), P<char>(x.b), P<struct open_how>(x.c), Z(x.d));
       return true;
@@ -378,7 +393,15 @@ bool Routed(long number, const Arguments& x, long* result) {
       *result = execveat(I(x.a), P<char>(x.b), P<char* const>(x.c), P<char* const>(x.d), I(x.e));
       return true;
     case SYS_clone:
-      *result = RawClone(x);
+      *result = RawClone(number, (uint64_t)x.a, x);
+      return true;
+#ifdef SYS_clone3
+    case SYS_clone3:  // the flags are the first word of what a points to
+      *result = RawClone(number, x.a != 0 && Z(x.b) >= sizeof(uint64_t) ? *P<uint64_t>(x.a) : CLONE_VM, x);
+      return true;
+#endif
+    case SYS_unshare:
+      *result = unshare(I(x.a));
       return true;
     // Raw ones change the calling thread alone; programs that use them have one, or mean all.
     case SYS_setuid:
@@ -387,7 +410,6 @@ bool Routed(long number, const Arguments& x, long* result) {
     case SYS_setregid:
     case SYS_setresuid:
     case SYS_setresgid:
-    case SYS_unshare:
     case SYS_setns:
       *result = real.syscall(number, x.a, x.b, x.c, 0, 0, 0);
       PstForgetIds();
@@ -397,9 +419,15 @@ bool Routed(long number, const Arguments& x, long* result) {
   }
 }
 
-// The call that this thread has given to its hook, + 1. A library behind us (tcmalloc's mmap) may
-// do by syscall() what the hook asks of it: that must not come back to the hook for ever.
-__thread long t_routed;
+// The call that this thread has given to its hook. A library behind us (tcmalloc's mmap) may do by
+// syscall() what the hook asks of it: that must not come back to the hook for ever. It is known by
+// being the same call further down the stack. A handler that interrupted the hook makes calls of its
+// own, and one that jumps out of it leaves the mark behind.
+struct Given {
+  long number, a, b, c;
+  uintptr_t frame;  // 0: none
+};
+__thread Given t_given;
 
 }  // namespace
 }  // namespace penstock
@@ -412,12 +440,15 @@ PST_EXPORT long syscall(long number, ...) {
   long a = va_arg(list, long), b = va_arg(list, long), c = va_arg(list, long);
   long d = va_arg(list, long), e = va_arg(list, long), f = va_arg(list, long);
   va_end(list);
-  long result;
-  if (PST_UNLIKELY(g_config.active) && PST_LIKELY(t_routed != number + 1)) {
-    const long before = t_routed;
-    t_routed = number + 1;
+  if (PST_LIKELY(!g_config.active)) return real.syscall(number, a, b, c, d, e, f);
+  const Given before = t_given;
+  const auto frame = reinterpret_cast<uintptr_t>(__builtin_frame_address(0));
+  const bool again = frame < before.frame && before.number == number && before.a == a && before.b == b && before.c == c;
+  if (PST_LIKELY(!again)) {
+    long result;
+    t_given = {number, a, b, c, frame};
     const bool routed = Routed(number, {a, b, c, d, e, f}, &result);
-    t_routed = before;
+    t_given = before;
     if (routed) return result;
   }
   return real.syscall(number, a, b, c, d, e, f);

@@ -24,9 +24,15 @@ PST_INLINE int Readable(int fd, FdEntry* entry, bool* native) {
     return EBADF;
   }
   if (PST_LIKELY(entry->kind == kFdFile)) return (entry->flags & O_PATH) == 0 ? 0 : EBADF;
-  if (entry->kind == kFdDirectory) return EISDIR;
+  if (entry->kind == kFdDirectory) return (entry->flags & O_PATH) == 0 ? EISDIR : EBADF;
   *native = true;
   return EBADF;
+}
+
+// The cancellation point of reads that no system call makes. Nothing is held yet: this may not return.
+PST_INLINE void MayEndHere() {
+  auto* end_point = __atomic_load_n(&g_end_point, __ATOMIC_RELAXED);
+  if (PST_UNLIKELY(end_point != nullptr)) end_point();
 }
 
 PST_COLD ssize_t Failed(ssize_t result) { return PstFail((int)-result); }
@@ -39,12 +45,13 @@ PST_INLINE bool Replaced(int fd, const FdEntry& entry, ssize_t result, int tries
 }
 
 __attribute__((noinline)) ssize_t ReadLong(int fd, void* buffer, size_t count) {
+  MayEndHere();
   for (int tries = 0;; ++tries) {
     FdEntry entry;
     bool native;
     int err = Readable(fd, &entry, &native);
     if (PST_LIKELY(err == 0)) {
-      if (PST_UNLIKELY((ssize_t)count < 0)) return PstFail(EINVAL);
+      if (PST_UNLIKELY((ssize_t)count < 0)) return PstFail(EFAULT);  // no memory is that large
       ssize_t got = PstRead(fd, entry, buffer, count, &native);
       if (Replaced(fd, entry, got, tries)) continue;
       if (PST_LIKELY(!native)) return PST_LIKELY(got >= 0) ? got : Failed(got);
@@ -85,6 +92,7 @@ __attribute__((noinline)) ssize_t ReadCovered(int fd, void* buffer, size_t count
 }
 
 PST_COLD ssize_t PreadLong(int fd, void* buffer, size_t count, off_t offset) {
+  MayEndHere();
   if (PST_UNLIKELY(offset < 0)) return PstFail(EINVAL);  // whatever the number is
   for (int tries = 0;; ++tries) {
     FdEntry entry;
@@ -92,7 +100,7 @@ PST_COLD ssize_t PreadLong(int fd, void* buffer, size_t count, off_t offset) {
     int err = Readable(fd, &entry, &native);
     if (PST_UNLIKELY(err != 0))
       return native ? real.pread(fd, buffer, count, offset) : PstFail(err);
-    if (PST_UNLIKELY((ssize_t)count < 0)) return PstFail(EINVAL);
+    if (PST_UNLIKELY((ssize_t)count < 0)) return PstFail(EFAULT);
     ssize_t got = PstReadAt(fd, entry, buffer, count, (uint64_t)offset);
     if (Replaced(fd, entry, got, tries)) continue;
     return PST_LIKELY(got >= 0) ? got : Failed(got);
@@ -144,6 +152,7 @@ ssize_t Scatter(int fd, const FdEntry& entry, const struct iovec* iov, int count
 }
 
 PST_COLD ssize_t ReadvCovered(int fd, const struct iovec* iov, int count) {
+  MayEndHere();
   for (int tries = 0;; ++tries) {
     FdEntry entry;
     bool native;
@@ -164,6 +173,7 @@ PST_COLD ssize_t ReadvCovered(int fd, const struct iovec* iov, int count) {
 }
 
 PST_COLD ssize_t PreadvCovered(int fd, const struct iovec* iov, int count, off_t offset, bool* native) {
+  MayEndHere();
   for (int tries = 0;; ++tries) {
     FdEntry entry;
     int err = Readable(fd, &entry, native);
@@ -227,7 +237,7 @@ PST_EXPORT ssize_t preadv(int fd, const struct iovec* iov, int count, off_t offs
 
 PST_EXPORT ssize_t preadv2(int fd, const struct iovec* iov, int count, off_t offset, int flags) {
   if (PST_LIKELY(PstFdKindOf(fd) == kFdNone)) return real.preadv2(fd, iov, count, offset, flags);
-  if (PST_UNLIKELY(PstFdKindOf(fd) == kFdFile && (flags & ~kKnownFlags) != 0)) return PstFail(EOPNOTSUPP);
+  if (PST_UNLIKELY(PstFdKindOf(fd) <= kFdDirectory && (flags & ~kKnownFlags) != 0)) return PstFail(EOPNOTSUPP);
   bool native = false;
   ssize_t got = offset == -1 ? ReadvCovered(fd, iov, count) : PreadvCovered(fd, iov, count, offset, &native);
   return native ? real.preadv2(fd, iov, count, offset, flags) : got;

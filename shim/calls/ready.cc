@@ -224,6 +224,7 @@ PST_EXPORT int ioctl(int fd, unsigned long request, ...) {
   va_start(list, request);
   void* argument = va_arg(list, void*);
   va_end(list);
+  if (IsCoveredPathOnly(fd)) return PstFail(EBADF);
   if (PST_UNLIKELY(PstFdKindOf(fd) == kFdFile)) return FileIoctl(fd, request, argument);
   // Cloning from a covered file into another: across devices, as between any two file systems.
   if (PST_UNLIKELY(request == FICLONE) &&

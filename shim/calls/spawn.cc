@@ -1,6 +1,6 @@
 // posix_spawn, system and popen: libc forks and executes inside, by calls that no hook sees.
-// Reserved numbers survive that by themselves; paths in actions and of programs are replaced
-// beforehand.
+// Reserved numbers survive that by themselves; paths of programs are replaced beforehand, and actions
+// that lead into a mount are ours to do (spawn_plan.h).
 
 #include <fcntl.h>
 #include <spawn.h>
@@ -11,48 +11,14 @@
 
 #include "shim/calls/kept_env.h"
 #include "shim/calls/launch.h"
+#include "shim/calls/spawn_plan.h"
 #include "shim/core/process.h"
+#include "shim/core/raw.h"
 
 extern "C" char** environ;
 
 namespace penstock {
 namespace {
-
-// Descriptors that stand in for covered paths in file actions, until these are destroyed.
-struct Held {
-  const posix_spawn_file_actions_t* actions;
-  int fd;
-};
-constexpr int kMaxHeld = 128;
-Held g_held[kMaxHeld];
-
-// Keeps `fd` (moved out of the way of the child's numbers) for as long as `actions`. Its number, or
-// -errno.
-int Hold(const posix_spawn_file_actions_t* actions, int fd) {
-  int high = fcntl(fd, F_DUPFD_CLOEXEC, 256);
-  int err = errno;
-  close(fd);
-  if (high < 0) return -err;
-  for (Held& held : g_held) {
-    const posix_spawn_file_actions_t* none = nullptr;
-    if (!__atomic_compare_exchange_n(&held.actions, &none, actions, false, __ATOMIC_ACQ_REL,
-                                     __ATOMIC_ACQUIRE))
-      continue;
-    held.fd = high;
-    return high;
-  }
-  close(high);
-  return -ENOMEM;
-}
-
-void Release(const posix_spawn_file_actions_t* actions) {
-  for (Held& held : g_held) {
-    if (__atomic_load_n(&held.actions, __ATOMIC_ACQUIRE) != actions) continue;
-    int fd = held.fd;
-    __atomic_store_n(&held.actions, nullptr, __ATOMIC_RELEASE);
-    close(fd);
-  }
-}
 
 bool Leads(const char* path) {
   PathBuffer buffer;
@@ -94,6 +60,17 @@ auto WithKeptEnviron(Call call) {
   return result;
 }
 
+int PidfdByPlan(const SpawnPlan* plan, int* pidfd, const char* program, bool search, const posix_spawnattr_t* attributes,
+                char* const* argv, char* const* envp) {
+  pid_t pid;
+  int err = SpawnByPlan(plan, &pid, program, search, attributes, argv, envp);
+  if (err != 0) return err;
+  const long fd = Raw(SYS_pidfd_open, pid, 0);
+  if (fd < 0) return static_cast<int>(-fd);
+  *pidfd = Fresh(static_cast<int>(fd));
+  return 0;
+}
+
 template <class Spawn>
 int SpawnAround(const char* path, char* const* argv, char* const* envp, Spawn spawn) {
   PST_KEPT_ENVIRON(kept, envp);
@@ -112,6 +89,8 @@ PST_EXPORT int posix_spawn(pid_t* pid, const char* path, const posix_spawn_file_
                            char* const* envp) {
   if (PST_LIKELY(!g_config.active))
     return real.posix_spawn(pid, path, actions, attributes, argv, envp);
+  if (const SpawnPlan* plan = SpawnPlanOf(actions); PST_UNLIKELY(plan != nullptr))
+    return SpawnByPlan(plan, pid, path, false, attributes, argv, envp);
   return SpawnAround(path, argv, envp,
                      [=](const char* program, char* const* words, char* const* env) {
                        return real.posix_spawn(pid, program, actions, attributes, words, env);
@@ -123,6 +102,8 @@ PST_EXPORT int posix_spawnp(pid_t* pid, const char* file, const posix_spawn_file
                             char* const* envp) {
   if (PST_LIKELY(!g_config.active))
     return real.posix_spawnp(pid, file, actions, attributes, argv, envp);
+  if (const SpawnPlan* plan = SpawnPlanOf(actions); PST_UNLIKELY(plan != nullptr))
+    return SpawnByPlan(plan, pid, file, true, attributes, argv, envp);
   Scratch scratch;
   char* path = scratch.Get();
   if (path != nullptr && SearchLeads(file, path, kScratchBytes))
@@ -136,6 +117,8 @@ PST_EXPORT int posix_spawnp(pid_t* pid, const char* file, const posix_spawn_file
 PST_EXPORT int pidfd_spawn(int* pidfd, const char* path, const posix_spawn_file_actions_t* actions,
                            const posix_spawnattr_t* attributes, char* const* argv,
                            char* const* envp) {
+  if (const SpawnPlan* plan = SpawnPlanOf(actions); PST_UNLIKELY(plan != nullptr))
+    return PidfdByPlan(plan, pidfd, path, false, attributes, argv, envp);
   return SpawnAround(path, argv, envp,
                      [=](const char* program, char* const* words, char* const* env) {
                        int err = real.pidfd_spawn(pidfd, program, actions, attributes, words, env);
@@ -147,6 +130,8 @@ PST_EXPORT int pidfd_spawn(int* pidfd, const char* path, const posix_spawn_file_
 PST_EXPORT int pidfd_spawnp(int* pidfd, const char* file, const posix_spawn_file_actions_t* actions,
                             const posix_spawnattr_t* attributes, char* const* argv,
                             char* const* envp) {
+  if (const SpawnPlan* plan = SpawnPlanOf(actions); PST_UNLIKELY(plan != nullptr))
+    return PidfdByPlan(plan, pidfd, file, true, attributes, argv, envp);
   Scratch scratch;
   char* path = scratch.Get();
   if (path != nullptr && SearchLeads(file, path, kScratchBytes))
@@ -159,33 +144,50 @@ PST_EXPORT int pidfd_spawnp(int* pidfd, const char* file, const posix_spawn_file
                      });
 }
 
+// Every action is noted; the first that fails in libc is not.
+#define PST_NOTE(call, ...)         \
+  if (int err = (call); err != 0)   \
+    return err;                     \
+  return SpawnNote(actions, __VA_ARGS__)
+
+PST_EXPORT int posix_spawn_file_actions_init(posix_spawn_file_actions_t* actions) {
+  SpawnForget(actions);  // memory of an object that was never destroyed
+  return real.posix_spawn_file_actions_init(actions);
+}
+
+PST_EXPORT int posix_spawn_file_actions_destroy(posix_spawn_file_actions_t* actions) {
+  SpawnForget(actions);
+  return real.posix_spawn_file_actions_destroy(actions);
+}
+
 PST_EXPORT int posix_spawn_file_actions_addopen(posix_spawn_file_actions_t* actions, int fd,
                                                 const char* path, int flags, mode_t mode) {
-  if (!Leads(path)) return real.posix_spawn_file_actions_addopen(actions, fd, path, flags, mode);
-  KeepErrno keep;
-  int opened = open(path, flags | O_CLOEXEC, mode);
-  if (opened < 0) {
-    // The spawn has to fail, and not this call: an action that fails the same way.
-    const char* nowhere = errno == EACCES ? "/proc/1/mem" : "/proc/self/fd/none";
-    return real.posix_spawn_file_actions_addopen(actions, fd, nowhere, O_RDONLY, 0);
-  }
-  int held = Hold(actions, opened);
-  return held < 0 ? -held : real.posix_spawn_file_actions_adddup2(actions, held, fd);
+  PST_NOTE(real.posix_spawn_file_actions_addopen(actions, fd, path, flags, mode), SpawnStep::kOpen, fd, flags, path, mode);
+}
+
+PST_EXPORT int posix_spawn_file_actions_addclose(posix_spawn_file_actions_t* actions, int fd) {
+  PST_NOTE(real.posix_spawn_file_actions_addclose(actions, fd), SpawnStep::kClose, fd, 0, nullptr, 0);
+}
+
+PST_EXPORT int posix_spawn_file_actions_adddup2(posix_spawn_file_actions_t* actions, int from, int to) {
+  PST_NOTE(real.posix_spawn_file_actions_adddup2(actions, from, to), SpawnStep::kDup2, from, to, nullptr, 0);
 }
 
 PST_EXPORT int posix_spawn_file_actions_addchdir_np(posix_spawn_file_actions_t* actions,
                                                     const char* path) {
-  if (!Leads(path)) return real.posix_spawn_file_actions_addchdir_np(actions, path);
-  KeepErrno keep;
-  int opened = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  if (opened < 0) return real.posix_spawn_file_actions_addchdir_np(actions, "/proc/self/fd/none");
-  int held = Hold(actions, opened);
-  return held < 0 ? -held : real.posix_spawn_file_actions_addfchdir_np(actions, held);
+  PST_NOTE(real.posix_spawn_file_actions_addchdir_np(actions, path), SpawnStep::kChdir, -1, 0, path, 0);
 }
 
-PST_EXPORT int posix_spawn_file_actions_destroy(posix_spawn_file_actions_t* actions) {
-  Release(actions);
-  return real.posix_spawn_file_actions_destroy(actions);
+PST_EXPORT int posix_spawn_file_actions_addfchdir_np(posix_spawn_file_actions_t* actions, int fd) {
+  PST_NOTE(real.posix_spawn_file_actions_addfchdir_np(actions, fd), SpawnStep::kFchdir, fd, 0, nullptr, 0);
+}
+
+PST_EXPORT int posix_spawn_file_actions_addclosefrom_np(posix_spawn_file_actions_t* actions, int first) {
+  PST_NOTE(real.posix_spawn_file_actions_addclosefrom_np(actions, first), SpawnStep::kCloseFrom, first, 0, nullptr, 0);
+}
+
+PST_EXPORT int posix_spawn_file_actions_addtcsetpgrp_np(posix_spawn_file_actions_t* actions, int fd) {
+  PST_NOTE(real.posix_spawn_file_actions_addtcsetpgrp_np(actions, fd), SpawnStep::kForeground, fd, 0, nullptr, 0);
 }
 
 PST_EXPORT int system(const char* command) {

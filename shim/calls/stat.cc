@@ -10,6 +10,7 @@
 #include "shim/calls/landing.h"
 #include "shim/calls/stat_form.h"
 #include "shim/calls/support.h"
+#include "shim/core/job_path.h"
 #include "shim/core/links.h"
 
 namespace penstock {
@@ -141,6 +142,7 @@ Result AccessRoute(const Route& route, int mode, bool effective) {
 
 Result AccessAt(int dirfd, const char* path, int mode, bool effective) {
   if (!PstMayCover(dirfd, path)) return Result::kNotOurs;
+  if (PST_UNLIKELY((mode & ~(R_OK | W_OK | X_OK)) != 0)) return FailWith(EINVAL);
   PathBuffer buffer;
   Route route;
   if (PstRoute(dirfd, path, &buffer, &route) == Cover::kNone && route.full == nullptr) return Result::kNotOurs;
@@ -186,6 +188,18 @@ PST_COLD int AccessThroughLinks(int dirfd, const char* path, int mode, bool effe
   if (!PstRouteThroughLinks(dirfd, path, true, &linked, &route)) return result;
   Result found = AccessRoute(route, mode, effective);
   return found == Result::kNotOurs ? result : Answer(found);
+}
+
+// The kernel has allowed something. By a number's link (/dev/fd/N) it looked at the reservation.
+PST_COLD int AccessByNumber(const char* path, int mode, bool effective) {
+  if (!g_config.active || path == nullptr || (strncmp(path, "/dev/", 5) != 0 && strncmp(path, "/proc/", 6) != 0)) return 0;
+  KeepErrno keep;
+  Scratch scratch;
+  char* name = scratch.Get();
+  if (name == nullptr || realpath(path, name) == nullptr) return 0;
+  Result found = AccessAt(AT_FDCWD, name, mode, effective);
+  if (found == Result::kFailed) keep.Set(errno);
+  return found == Result::kFailed ? -1 : 0;
 }
 
 // A link of a number (/dev/fd/N, /proc/PID/fd/N) led the kernel to a socket: perhaps to a reservation, which
@@ -257,7 +271,7 @@ PST_EXPORT int fstatat(int dirfd, const char* path, struct stat* out, int flags)
 
 PST_EXPORT int statx(int dirfd, const char* path, int flags, unsigned mask, struct statx* out) {
   constexpr int kKnown = kStatFlags | AT_STATX_SYNC_TYPE;
-  if (PST_UNLIKELY((flags & ~kKnown) != 0)) return real.statx(dirfd, path, flags, mask, out);
+  if (PST_UNLIKELY((flags & ~kKnown) != 0 || (flags & AT_STATX_SYNC_TYPE) == AT_STATX_SYNC_TYPE)) return real.statx(dirfd, path, flags, mask, out);
   struct stat info;
   Result result = StatAt(dirfd, path, &info, flags);
   bool follow = (flags & AT_SYMLINK_NOFOLLOW) == 0;
@@ -303,7 +317,8 @@ PST_EXPORT int access(const char* path, int mode) {
   Result result = AccessOurs(AT_FDCWD, path, mode, false);
   if (PST_LIKELY(result == Result::kNotOurs)) {
     int kernel = real.access(path, mode);
-    return PST_LIKELY(kernel == 0) ? 0 : AccessThroughLinks(AT_FDCWD, path, mode, false, kernel);
+    if (PST_LIKELY(kernel == 0)) return (mode & (W_OK | X_OK)) == 0 ? 0 : AccessByNumber(path, mode, false);
+    return AccessThroughLinks(AT_FDCWD, path, mode, false, kernel);
   }
   return Answer(result);
 }
@@ -312,7 +327,8 @@ PST_EXPORT int eaccess(const char* path, int mode) {
   Result result = AccessOurs(AT_FDCWD, path, mode, true);
   if (PST_LIKELY(result == Result::kNotOurs)) {
     int kernel = real.eaccess(path, mode);
-    return PST_LIKELY(kernel == 0) ? 0 : AccessThroughLinks(AT_FDCWD, path, mode, true, kernel);
+    if (PST_LIKELY(kernel == 0)) return (mode & (W_OK | X_OK)) == 0 ? 0 : AccessByNumber(path, mode, true);
+    return AccessThroughLinks(AT_FDCWD, path, mode, true, kernel);
   }
   return Answer(result);
 }
@@ -331,7 +347,9 @@ PST_EXPORT int faccessat(int dirfd, const char* path, int mode, int flags) {
   Result result = AccessOurs(dirfd, path, mode, effective);
   if (PST_LIKELY(result == Result::kNotOurs)) {
     int kernel = real.faccessat(dirfd, path, mode, flags);
-    return PST_LIKELY(kernel == 0) ? 0 : AccessThroughLinks(dirfd, path, mode, effective, kernel);
+    if (PST_LIKELY(kernel == 0))
+      return (mode & (W_OK | X_OK)) == 0 || (flags & AT_SYMLINK_NOFOLLOW) != 0 ? 0 : AccessByNumber(path, mode, effective);
+    return AccessThroughLinks(dirfd, path, mode, effective, kernel);
   }
   return Answer(result);
 }

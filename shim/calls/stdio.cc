@@ -112,6 +112,7 @@ FILE* StreamOn(int fd, const char* mode, int flags) {
 FILE* OpenStream(const char* path, const char* mode) {
   const int flags = FlagsOf(mode);
   if (flags < 0) return FailStream(EINVAL);
+  CoveredStreamPrepare();
   const int fd = open(path, flags, 0666);
   return fd < 0 ? nullptr : StreamOn(fd, mode, flags);
 }
@@ -146,8 +147,8 @@ PST_EXPORT FILE* fopen(const char* path, const char* mode) {
   if (Leads(path)) return OpenStream(path, mode);
   FILE* stream = real.fopen(path, mode);
   if (stream == nullptr) {
-    if (PST_LIKELY(!g_config.active) || errno != ENOENT) return nullptr;
-    // A symbolic link outside may lead in: our open walks it.
+    if (PST_LIKELY(!g_config.active) || (errno != ENOENT && errno != ENXIO)) return nullptr;
+    // A symbolic link outside may lead in, or a number's own: our open walks it.
     int flags = FlagsOf(mode);
     KeepErrno keep;
     int fd = flags < 0 || (flags & O_CREAT) != 0 ? -1 : open(path, flags, 0666);
@@ -180,14 +181,12 @@ PST_EXPORT FILE* freopen(const char* path, const char* mode, FILE* stream) {
 }
 
 PST_EXPORT FILE* fdopen(int fd, const char* mode) {
-  if (PST_UNLIKELY(PstFdKindOf(fd) == kFdFile) && FlagsOf(mode) >= 0 &&
+  if (PST_UNLIKELY(PstFdKindOf(fd) == kFdFile) && FlagsOf(mode) >= 0 && !IsPathOnly(fd) &&
       strstr(mode, ",ccs=") == nullptr && (FlagsOf(mode) & (O_ACCMODE | O_CREAT)) == O_RDONLY) {
-    FdEntry entry;
-    FILE* stream =
-        PstFdSnapshot(fd, &entry) && (entry.flags & O_PATH) == 0 ? CoveredStreamOpen(fd) : nullptr;
+    FILE* stream = CoveredStreamOpen(fd);
     if (stream != nullptr) return stream;
   }
-  if (MakeReal(fd) != 0) return nullptr;
+  if (!IsPathOnly(fd) && MakeReal(fd) != 0) return nullptr;
   return real.fdopen(fd, mode);
 }
 

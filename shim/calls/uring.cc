@@ -84,10 +84,10 @@ int IsUring(dl_phdr_info* object, size_t, void*) {
 
 void UringDetect() {
   if (dl_iterate_phdr(IsUring, nullptr) == 0) return;
-  UringStart();
+  OpenRealFromNow();
 }
 
-void UringStart() {
+void OpenRealFromNow() {
   if (g_open_real || !g_config.active) return;
   __atomic_store_n(&g_open_real, true, __ATOMIC_RELEASE);
   MakeOpenFilesReal(true);
@@ -99,7 +99,7 @@ long UringSetup(unsigned entries, io_uring_params* params) {
   long fd = Raw(SYS_io_uring_setup, entries, params);
   if (fd < 0 || !watched) return fd;
   PstFdForget(static_cast<int>(fd));
-  UringStart();
+  OpenRealFromNow();
   RingLock lock;
   Ring* ring = FindRing(static_cast<int>(fd));
   if (ring == nullptr) ring = g_ring_count < kMaxRings ? &g_ring[g_ring_count++] : nullptr;

@@ -237,7 +237,8 @@ PST_EXPORT int ftw(const char* path, Visit visit, int fds) {
 }
 
 PST_EXPORT int nftw(const char* path, VisitMore visit, int fds, int flags) {
-  if (!MayMeet(path)) return real.nftw(path, visit, fds, flags);
+  constexpr int kKnown = FTW_PHYS | FTW_MOUNT | FTW_CHDIR | FTW_DEPTH | FTW_ACTIONRETVAL;
+  if (!MayMeet(path) || (flags & ~kKnown) != 0) return real.nftw(path, visit, fds, flags);
   return WalkTree(path, nullptr, visit, flags);
 }
 

@@ -13,6 +13,8 @@
 namespace penstock {
 
 const View* g_view;
+const View* g_hot_view;
+void (*g_end_point)();
 
 namespace {
 
@@ -157,6 +159,11 @@ int MapSlots(const pst_welcome& welcome, int fd) {
 
 }  // namespace
 
+void PstNoHotView(void (*end_point)()) {
+  __atomic_store_n(&g_end_point, end_point, __ATOMIC_SEQ_CST);
+  __atomic_store_n(&g_hot_view, (const View*)nullptr, __ATOMIC_SEQ_CST);
+}
+
 int MapView(const pst_welcome& welcome, const WelcomeFds& fds) {
   const View* old = g_view;
   uint64_t index_bytes = welcome.index_bytes, arena_bytes = welcome.arena_bytes;
@@ -195,6 +202,8 @@ int MapView(const pst_welcome& welcome, const WelcomeFds& fds) {
   }
   if (old == nullptr) PstCopyInit();
   __atomic_store_n(&g_view, (const View*)view, __ATOMIC_RELEASE);
+  __atomic_store_n(&g_hot_view, (const View*)view, __ATOMIC_SEQ_CST);
+  if (auto* point = __atomic_load_n(&g_end_point, __ATOMIC_SEQ_CST)) PstNoHotView(point);
   return 0;
 }
 

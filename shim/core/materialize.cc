@@ -50,6 +50,23 @@ int Freeze(pst_slot* slot, const FdEntry& entry, int real) {
   }
 }
 
+// The process's other numbers of the same open file: the sidecar keeps it for latecomers, but not for ever.
+void MaterializeTwins(int fd, const FdEntry& entry) {
+  for (int twin = PstFdNext(0, kMaxFds - 1); twin >= 0; twin = PstFdNext((unsigned)twin + 1, kMaxFds - 1)) {
+    FdEntry other;
+    if (twin == fd || PstFdKindOf(twin) != kFdFile || !PstFdSnapshot(twin, &other) || other.slot != entry.slot ||
+        other.generation != entry.generation || other.kind != kFdFile)
+      continue;
+    const long real = Raw(SYS_fcntl, fd, F_DUPFD_CLOEXEC, 3);
+    if (real < 0) return;
+    PstFdForget((int)real);
+    FdEntry now;
+    const bool still = PstFdSnapshot(fd, &now) && now.kind == kFdMaterialized && now.slot == entry.slot;
+    if (still) (void)PstFdBecomeReal(twin, other, (int)real);
+    else Raw(SYS_close, real);
+  }
+}
+
 int MaterializeFile(int fd, const FdEntry& entry) {
   int err = EIO;
   const View* view = PstJoinedView(&err);
@@ -73,7 +90,9 @@ int MaterializeFile(int fd, const FdEntry& entry) {
     return err;
   }
   PstCount(&pst_counters::passthrough);
-  return PstFdBecomeReal(fd, entry, real);
+  err = PstFdBecomeReal(fd, entry, real);
+  if (err == 0) MaterializeTwins(fd, entry);
+  return err;
 }
 
 }  // namespace

@@ -31,7 +31,8 @@ void FillEntry(const Route& route, const pst_attr& attr, int flags, FdEntry* ent
   entry->mount = (uint16_t)route.mount;
   entry->warm = kNoWarm;
   entry->ns = route.view->mounts[route.mount].ns;
-  entry->flags = (uint32_t)(flags & kKeptFlags);
+  // Of an O_PATH number the kernel keeps no other flag.
+  entry->flags = (uint32_t)(flags & ((flags & O_PATH) != 0 ? O_PATH | O_DIRECTORY | O_NOFOLLOW : kKeptFlags));
   entry->id = route.id;
   entry->version = attr.version;
   entry->size = attr.size <= PST_MAX_FILE_BYTES ? attr.size : PST_MAX_FILE_BYTES;
@@ -64,7 +65,7 @@ PST_COLD int OpenDirectory(const Route& route, const pst_attr& attr, int flags) 
     if ((flags & O_TMPFILE) == O_TMPFILE) return (flags & O_ACCMODE) == O_RDONLY ? -EINVAL : -EROFS;
     if ((flags & O_CREAT) != 0)
       return (flags & O_EXCL) != 0 && !route.trailing_slash ? -EEXIST : -EISDIR;
-    if ((flags & O_ACCMODE) != O_RDONLY) return -EISDIR;
+    if ((flags & O_ACCMODE) != O_RDONLY || (flags & O_TRUNC) != 0) return -EISDIR;
   }
   Ask ask;
   Answer answer;
@@ -78,6 +79,15 @@ PST_COLD int OpenDirectory(const Route& route, const pst_attr& attr, int flags) 
   ask.path_len = route.rel_len;
   int fd = PstAskFd(ask, &answer);
   if (fd < 0) return fd;
+  constexpr int kStatus = O_APPEND | O_NONBLOCK | O_ASYNC | O_NOATIME;
+  if (PST_UNLIKELY((flags & kStatus) != 0)) Raw(SYS_fcntl, fd, F_SETFL, flags & kStatus);
+  if (PST_UNLIKELY((flags & O_PATH) != 0)) {
+    const long bare = Raw(SYS_openat, fd, ".", O_PATH | O_DIRECTORY | O_CLOEXEC, 0);
+    Raw(SYS_close, fd);
+    if (bare < 0) return (int)bare;
+    fd = (int)bare;
+    PstFdForget(fd);
+  }
   fd = OnlyKnown(TakeOver(fd, (flags & O_CLOEXEC) != 0));
   if (fd >= 0) PstFdSet(fd, entry, route.rel, route.rel_len);
   return fd;
@@ -94,8 +104,8 @@ PST_COLD int UnusualFlags(int flags) {
 }
 
 PST_COLD int AbsentOrRefused(const Route& route, int err, int flags) {
-  if (err != ENOENT || (flags & O_CREAT) == 0 || (flags & O_PATH) != 0) return err;
-  if (route.must_be_dir) return EISDIR;
+  if ((err != ENOENT && err != ENOTDIR) || (flags & O_CREAT) == 0 || (flags & O_PATH) != 0) return err;
+  if (route.must_be_dir && !route.trailing_slash) return err;
   // Creating: the parent's absence comes first, as in the kernel.
   Route parent = route;
   pst_attr attr;
@@ -110,7 +120,8 @@ PST_COLD int AbsentOrRefused(const Route& route, int err, int flags) {
   if (PstRoute(AT_FDCWD, full, &buffer, &parent) != Cover::kMount) return EROFS;
   int missing = PstLookup(parent, &attr);
   if (missing != 0) return missing;
-  return attr.kind == PST_KIND_DIRECTORY ? EROFS : ENOTDIR;
+  if (attr.kind != PST_KIND_DIRECTORY) return ENOTDIR;
+  return route.trailing_slash ? EISDIR : err == ENOENT ? EROFS : err;
 }
 
 // No slot could be leased: a real file at once.
@@ -195,14 +206,14 @@ int PstAncestorFd(const char* path) {
 PST_COLD static int OpenAncestor(const Route& route, int flags, mode_t mode) {
   // On disk it is the disk's; the number is remembered because paths through it can lead to a
   // mount.
-  bool creates = (flags & O_CREAT) != 0;
+  bool creates = (flags & O_CREAT) != 0 && (flags & O_PATH) == 0;
   // What is only virtual is there all the same: no file is made in its place.
   if (creates && Raw(SYS_faccessat, AT_FDCWD, route.full, F_OK) == -ENOENT)
     return (flags & O_EXCL) != 0 ? -EEXIST : -EISDIR;
   long fd = Raw(SYS_openat, AT_FDCWD, route.full, flags, mode);
   if (fd == -ENOENT && creates) return -EISDIR;
   if (fd == -ENOENT) {
-    if ((flags & O_PATH) == 0 && (flags & O_ACCMODE) != O_RDONLY) return -EISDIR;
+    if ((flags & O_PATH) == 0 && ((flags & O_ACCMODE) != O_RDONLY || (flags & O_TRUNC) != 0)) return -EISDIR;
     fd = PstAncestorFd(route.full);
     if (fd >= 0) fd = TakeOver((int)fd, (flags & O_CLOEXEC) != 0);
   }
@@ -218,6 +229,7 @@ PST_COLD static int OpenAncestor(const Route& route, int flags, mode_t mode) {
   entry.slot = PST_NO_SLOT;
   entry.warm = kNoWarm;
   entry.kind = kFdAncestor;
+  entry.flags = (uint32_t)(flags & kKeptFlags);
   entry.epoch = PstForkEpoch();
   PstFdSet((int)fd, entry, route.full, (uint32_t)strlen(route.full));
   return (int)fd;
@@ -228,6 +240,8 @@ int PstOpenAt(int dirfd, const char* path, int flags, mode_t mode, bool* handled
   PathBuffer buffer;
   route.full = nullptr;
   *handled = true;
+  if (const char* below = PstBelowNumber(path, &dirfd); PST_UNLIKELY(below != nullptr) && (flags & O_NOFOLLOW) == 0)
+    path = below[0] != 0 ? below : ".";
   switch (PstRoute(dirfd, path, &buffer, &route)) {
     case Cover::kMount:
       return PstOpenRoute(route, flags, mode);
@@ -241,7 +255,7 @@ int PstOpenAt(int dirfd, const char* path, int flags, mode_t mode, bool* handled
   if (PST_UNLIKELY(route.full != nullptr)) {
     long fd = Raw(SYS_openat, AT_FDCWD, route.full, flags, mode);
     if (fd >= 0) PstFdForget((int)fd);
-    return (int)fd;
+    if (PST_LIKELY(fd != -ENXIO)) return (int)fd;  // else a reservation's link: by its number
   }
   *handled = false;
   return -1;

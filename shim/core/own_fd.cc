@@ -47,10 +47,24 @@ void Mark(int fd, FdKind kind) {
   }
 }
 
+// A program that limits itself to few numbers counts on having all of them. The kernel looks at the limit only
+// when it gives a number out, so for that moment it is a higher one, where the hard limit (or a privilege) allows.
+long MoveBeyond(int fd) {
+  constexpr rlim_t kEnough = 1024;
+  struct rlimit limit, more;
+  if (Raw(SYS_prlimit64, 0, RLIMIT_NOFILE, nullptr, &limit) != 0 || limit.rlim_cur >= kEnough) return -EINVAL;
+  more = {kEnough, limit.rlim_max > kEnough ? limit.rlim_max : kEnough};
+  if (Raw(SYS_prlimit64, 0, RLIMIT_NOFILE, &more, nullptr) != 0) return -EPERM;
+  long high = Raw(SYS_fcntl, fd, F_DUPFD_CLOEXEC, 960);
+  Raw(SYS_prlimit64, 0, RLIMIT_NOFILE, &limit, nullptr);
+  return high;
+}
+
 }  // namespace
 
 int PstMoveHigh(int fd) {
-  long high = Raw(SYS_fcntl, fd, F_DUPFD_CLOEXEC, HighBase());
+  long high = MoveBeyond(fd);
+  if (high < 0) high = Raw(SYS_fcntl, fd, F_DUPFD_CLOEXEC, HighBase());
   if (high == -EINVAL) high = Raw(SYS_fcntl, fd, F_DUPFD_CLOEXEC, 3);
   Raw(SYS_close, fd);
   if (high < 0) return (int)high;

@@ -316,6 +316,25 @@ bool PstIsAncestor(const char* path, uint32_t len) {
 
 bool PstIsCovered(const char* path, uint32_t len) { return LongestPrefix(path, len) >= 0; }
 
+const char* PstBelowNumber(const char* path, int* fd) {
+  static constexpr const char* kForms[] = {"/dev/fd/", "/proc/self/fd/", "/proc/thread-self/fd/"};
+  if (path == nullptr || path[0] != '/' || (path[1] != 'd' && path[1] != 'p')) return nullptr;
+  for (const char* form : kForms) {
+    const size_t len = strlen(form);
+    if (PST_LIKELY(strncmp(path, form, len) != 0)) continue;
+    const char* end;
+    const int64_t number = PstDecimal(path + len, &end);
+    if (number < 0 || number >= (int64_t)kMaxFds || (*end != 0 && *end != '/')) return nullptr;
+    const FdKind kind = PstFdKindOf((int)number);
+    if (kind != kFdDirectory && kind != kFdAncestor) return nullptr;
+    *fd = (int)number;
+    if (*end == 0) return end;
+    while (*end == '/') ++end;
+    return *end != 0 ? end : ".";
+  }
+  return nullptr;
+}
+
 Cover PstRoute(int dirfd, const char* path, PathBuffer* buffer, Route* out) {
   out->must_be_dir = false;
   out->trailing_slash = false;
@@ -333,6 +352,10 @@ Cover PstRoute(int dirfd, const char* path, PathBuffer* buffer, Route* out) {
   // A path that starts with the prefix's own text needs a look at the rest only.
   int prefix = LongestPrefix(path, (uint32_t)len);
   if (prefix >= 0 && PST_LIKELY(RouteKnown(path, (uint32_t)len, out))) return Cover::kMount;
+  if (prefix < 0) {
+    const char* below = PstBelowNumber(path, &dirfd);
+    if (PST_UNLIKELY(below != nullptr) && below[0] != 0) return RouteSlow(dirfd, below, (uint32_t)strlen(below), buffer, out);
+  }
   uint32_t known = prefix >= 0 ? g_config.prefixes[prefix].len : 0;
   if (PST_UNLIKELY(Unclean(path + known, (uint32_t)len - known))) return RouteSlow(dirfd, path, (uint32_t)len, buffer, out);
   if (PST_UNLIKELY(len > 1 && path[len - 1] == '/')) {

@@ -48,7 +48,7 @@ PST_INLINE void PstNoteRun(int fd, uint64_t offset, uint64_t count) {
 // Claims at most `count` bytes at the shared offset: how many (0 at the end) and *offset, or -1 if
 // the slot is not the file's any more.
 PST_INLINE int64_t PstClaimNow(const FdFile& file, uint64_t count, uint64_t* offset) {
-  const View* view = PstView();
+  const View* view = PstHotView();
   pst_slot* slot = PST_LIKELY(view != nullptr) ? PstSlotOf(view, file.slot) : nullptr;
   return PST_LIKELY(slot != nullptr)
              ? pst_slot_claim(slot, file.generation, file.size, count, offset)
@@ -58,7 +58,7 @@ PST_INLINE int64_t PstClaimNow(const FdFile& file, uint64_t count, uint64_t* off
 // `count` bytes at `offset`, not beyond the file's end: true if all of them were at a place that
 // this process knows and are now in `to`. False: nothing that counts was stored.
 PST_INLINE bool PstReadHit(int fd, const FdFile& file, void* to, uint64_t count, uint64_t offset) {
-  const View* view = PstView();
+  const View* view = PstHotView();
   if (PST_UNLIKELY(view == nullptr)) return false;
   Run run;
   if (!RunFind(&view->index, file, offset, count, &run) || PST_UNLIKELY(run.count != count))

@@ -401,7 +401,7 @@ PST_COLD struct dirent64* NextVirtual(Stream* stream) {
 Stream* Begin(int* err) {
   Stream* stream = Allocate();
   if (stream == nullptr) {
-    *err = EMFILE;
+    *err = g_streams == kUnmapped ? ENOMEM : EMFILE;
     return nullptr;
   }
   stream->owner = g_unowned == 0 ? PstThisThread() : 0;

@@ -42,6 +42,13 @@ extern const View* g_view;
 // The current view, or null before this process (or an ancestor by fork) ever joined.
 PST_INLINE const View* PstView() { return __atomic_load_n(&g_view, __ATOMIC_ACQUIRE); }
 
+// The view of the shortest way of a read, null once a thread was asked to end: reads then take the long way,
+// which is a cancellation point.
+extern const View* g_hot_view;
+PST_INLINE const View* PstHotView() { return __atomic_load_n(&g_hot_view, __ATOMIC_ACQUIRE); }
+PST_COLD void PstNoHotView(void (*end_point)());  // libc's pthread_testcancel
+extern void (*g_end_point)();                     // null: nobody was asked
+
 // The view, joining the sidecar first if there is none: waits up to PENSTOCK_WAIT. Null with *err =
 // EIO if no sidecar of our version answered in time (the next calls fail fast for a while).
 PST_COLD const View* PstJoinedView(int* err);

@@ -36,7 +36,7 @@ void PstProbe() {
   if (said == kProbeStrict) g_supervised = Supervised::kStrict;
   if (g_supervised == Supervised::kStrict ||
       (g_supervised == Supervised::kYes && dl_iterate_phdr(IsGoProgram, nullptr) == 1))
-    UringStart();
+    OpenRealFromNow();
 }
 
 }  // namespace penstock

@@ -293,11 +293,20 @@ TEST_F(JobFolderTest, KeptFilesGoWithTheirSlotAndAreBounded) {
     kept += folder->KeepFile(1, slot, pst_word_generation(lines[slot].word), file, Temporary("x"))
                 .has_value();
   }
-  EXPECT_EQ(kept, 4);
-  lines[slots[0]].state = PST_SLOT_FREE;  // closed: makes room
-  EXPECT_TRUE(
-      folder->KeepFile(1, slots[4], pst_word_generation(lines[slots[4]].word), file, Temporary("x"))
-          .has_value());
+  EXPECT_EQ(kept, 6) << "those taken longest ago make room";
+  EXPECT_LE(folder->GetStats().kept_files, 4u);
+  const auto found = [&](std::uint32_t slot) {
+    return folder->FileFor(1, slot, pst_word_generation(lines[slot].word), file) >= 0;
+  };
+  EXPECT_FALSE(found(slots[0]) || found(slots[1]));
+  EXPECT_TRUE(found(slots[4]) && found(slots[5]));
+  // A sharer that comes too late gets no file with an offset of its own.
+  lines[slots[0]].word |= 1ull << PST_OFFSET_BITS;
+  auto late = folder->KeepFile(1, slots[0], pst_word_generation(lines[slots[0]].word), file, Temporary("x"));
+  ASSERT_FALSE(late.has_value());
+  EXPECT_EQ(late.error().code, Code::kVersionChanged);
+  lines[slots[5]].state = PST_SLOT_FREE;  // closed
+  EXPECT_FALSE(found(slots[5]));
   folder->Release(1);
   EXPECT_EQ(folder->GetStats().kept_files, 0u);
 }

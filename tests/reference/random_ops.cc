@@ -1,11 +1,15 @@
 // Random operations against a plain directory as the reference model.
 //
-//   random_ops --plain DIR --covered DIR [--ops N] [--seed S] [--threads-off]
+//   random_ops --plain DIR --covered DIR [--ops N] [--seed S] [--workers N] [--slack 1]
+//
+// --workers: so many processes, each with its own seed (the first one's, and those that follow it) and N operations.
+// --slack 1: one more thread reads other files and compares them meanwhile, so that threads meet.
 //
 // Both directories hold the same tree; the second lies under a covered prefix when this program runs
 // through the shim. Each step does the same call on both sides and compares result, errno, bytes and the
 // resulting offset. It knows nothing of Penstock: run without the shim on two copies it must pass too.
 // The first difference ends the run with the seed and the step, exit 1.
+#include <aio.h>
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -13,23 +17,31 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/mman.h>
+#include <sys/select.h>
 #include <sys/sendfile.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
+#include <wchar.h>
 
 #include <algorithm>
+#include <atomic>
+#include <clocale>
 #include <random>
 #include <string>
+#include <thread>
 #include <vector>
 
 namespace {
 
 struct Options {
-  std::string plain, covered;
-  std::uint64_t ops = 20'000, seed = 0;
+  std::string plain, covered, self;
+  std::uint64_t ops = 20'000, seed = 0, workers = 1;
+  bool slack = false;
 };
 
 std::mt19937_64 g_random;
@@ -162,7 +174,8 @@ void StepClose() {
   int a = close(g_open[i].plain), b = close(g_open[i].covered);
   Same(a, errno, b, errno, g_open[i].name);
   errno = 0;
-  if (fcntl(g_open[i].covered, F_GETFD) != -1 || errno != EBADF) Differ("number still open after close");
+  if (!g_options.slack && (fcntl(g_open[i].covered, F_GETFD) != -1 || errno != EBADF))
+    Differ("number still open after close");
   g_open[i] = g_open.back();
   g_open.pop_back();
 }
@@ -232,7 +245,7 @@ void StepSeek() {
   g_what = "lseek";
   Pair* p = PickOpen();
   if (p == nullptr || p->directory) return;
-  static const int kWhence[] = {SEEK_SET, SEEK_CUR, SEEK_END, SEEK_SET, 99};
+  static const int kWhence[] = {SEEK_SET, SEEK_CUR, SEEK_END, SEEK_SET, 99, SEEK_DATA, SEEK_HOLE};
   int whence = kWhence[Below(std::size(kWhence))];
   auto size = static_cast<off_t>(SizeOf(p->plain));
   off_t to = whence == SEEK_SET ? static_cast<off_t>(PickOffset(SizeOf(p->plain)))
@@ -476,13 +489,258 @@ void StepRelative() {
   for (int fd : {a, b, home}) close(fd);
 }
 
+// Mappings that are written to privately, grow, and outlive their number.
+void StepRemap() {
+  g_what = "mremap";
+  Pair* p = PickOpen();
+  if (p == nullptr || p->directory) return;
+  std::uint64_t size = SizeOf(p->plain);
+  if (size < 3 * 4096) return;
+  const std::uint64_t at = Below(size / 4096 - 1) * 4096, more = std::min<std::uint64_t>(size - at, 4096 + Below(300'000));
+  auto* a = static_cast<char*>(mmap(nullptr, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE, p->plain, static_cast<off_t>(at)));
+  auto* b = static_cast<char*>(mmap(nullptr, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE, p->covered, static_cast<off_t>(at)));
+  if (a == MAP_FAILED || b == MAP_FAILED) Differ("mmap of " + p->name);
+  a[7] = b[7] = 'x';
+  a = static_cast<char*>(mremap(a, 4096, more, MREMAP_MAYMOVE));
+  b = static_cast<char*>(mremap(b, 4096, more, MREMAP_MAYMOVE));
+  if (a == MAP_FAILED || b == MAP_FAILED) Differ("mremap of " + p->name);
+  if (memcmp(a, b, more) != 0) Differ("remapped bytes of " + p->name);
+  if (madvise(a, more, MADV_DONTNEED) != madvise(b, more, MADV_DONTNEED)) Differ("madvise");
+  if (memcmp(a, b, more) != 0) Differ("bytes after MADV_DONTNEED of " + p->name);
+  if (msync(a, more, MS_ASYNC) != msync(b, more, MS_ASYNC)) Differ("msync");
+  munmap(a, more);
+  munmap(b, more);
+}
+
+// Bytes by calls that copy inside the kernel; copy_file_range may say that it is between two file systems.
+void StepCopies() {
+  g_what = "splice, copy_file_range";
+  Pair* p = PickOpen();
+  if (p == nullptr || p->directory) return;
+  const std::uint64_t n = 1 + Below(30'000);
+  const auto from = static_cast<off_t>(PickOffset(SizeOf(p->plain)));
+  int pa[2], pb[2];
+  if (pipe(pa) != 0 || pipe(pb) != 0) Differ("pipe");
+  off_t oa = from, ob = from;
+  const bool own = Below(2) == 0;
+  ssize_t x = splice(p->plain, own ? &oa : nullptr, pa[1], nullptr, n, SPLICE_F_NONBLOCK);
+  int ex = errno;
+  ssize_t y = splice(p->covered, own ? &ob : nullptr, pb[1], nullptr, n, SPLICE_F_NONBLOCK);
+  const int ey = errno;
+  // How much a pipe takes at once depends on how the pages lie: both are brought to the same place.
+  if ((x < 0) != (y < 0) || (x == 0) != (y == 0)) Same(x, ex, y, ey, "splice of " + p->name);
+  if (x > 0) {
+    const auto same = static_cast<size_t>(std::min(x, y));
+    std::vector<char> a(static_cast<size_t>(x)), b(static_cast<size_t>(y));
+    if (read(pa[0], a.data(), a.size()) != x || read(pb[0], b.data(), b.size()) != y) Differ("pipe");
+    CompareBytes(a, b, static_cast<long long>(same), p->name);
+    if (!own) lseek(p->plain, y - x, SEEK_CUR);
+  }
+  const int memory = memfd_create("copy", MFD_CLOEXEC);
+  oa = from;
+  x = copy_file_range(p->covered, &oa, memory, nullptr, n, 0);
+  if (x < 0 && errno != EXDEV) Differ("copy_file_range of " + p->name + ": " + strerror(errno));
+  for (int fd : {pa[0], pa[1], pb[0], pb[1], memory}) close(fd);
+  x = readahead(p->plain, from, n), y = readahead(p->covered, from, n);
+  if (x != y) Differ("readahead of " + p->name);
+  if (posix_fadvise(p->plain, from, 0, POSIX_FADV_WILLNEED) != posix_fadvise(p->covered, from, 0, POSIX_FADV_WILLNEED))
+    Differ("posix_fadvise of " + p->name);
+}
+
+void StepAio() {
+  g_what = "aio_read";
+  Pair* p = PickOpen();
+  if (p == nullptr || p->directory) return;
+  const std::uint64_t n = 1 + Below(20'000);
+  std::vector<char> a(n), b(n);
+  struct aiocb one{}, two{};
+  one.aio_fildes = p->plain, two.aio_fildes = p->covered;
+  one.aio_buf = a.data(), two.aio_buf = b.data();
+  one.aio_nbytes = two.aio_nbytes = n;
+  one.aio_offset = two.aio_offset = static_cast<off_t>(PickOffset(SizeOf(p->plain)));
+  if (aio_read(&one) != 0 || aio_read(&two) != 0) Differ("aio_read of " + p->name);
+  const struct aiocb* list[] = {&one, &two};
+  while (aio_error(&one) == EINPROGRESS || aio_error(&two) == EINPROGRESS) aio_suspend(list, 2, nullptr);
+  const ssize_t x = aio_return(&one), y = aio_return(&two);
+  Same(x, 0, y, 0, "aio_read of " + p->name);
+  CompareBytes(a, b, x, p->name);
+}
+
+void StepLocks() {
+  g_what = "locks, select";
+  Pair* p = PickOpen();
+  if (p == nullptr) return;
+  struct flock lock{};
+  lock.l_type = Below(4) == 0 ? F_WRLCK : F_RDLCK;
+  lock.l_start = static_cast<off_t>(Below(100));
+  int x, ex, y;
+  if (Below(2) == 0) {
+    x = fcntl(p->plain, F_SETLK, &lock), ex = errno;
+    y = fcntl(p->covered, F_SETLK, &lock);
+  } else {
+    const int how = Below(2) == 0 ? LOCK_SH : LOCK_EX;
+    x = flock(p->plain, how | LOCK_NB), ex = errno;
+    y = flock(p->covered, how | LOCK_NB);
+    // Two opens of one file meet each other, on both sides; which of them came first is the same too.
+    flock(p->plain, LOCK_UN), flock(p->covered, LOCK_UN);
+  }
+  Same(x, ex, y, errno, "lock of " + p->name);
+  if (p->plain >= FD_SETSIZE || p->covered >= FD_SETSIZE) return;
+  fd_set in, out;
+  FD_ZERO(&in);
+  FD_ZERO(&out);
+  for (int fd : {p->plain, p->covered}) FD_SET(fd, &in), FD_SET(fd, &out);
+  struct timeval soon = {5, 0};
+  if (select(std::max(p->plain, p->covered) + 1, &in, &out, nullptr, &soon) != 4) Differ("select of " + p->name);
+}
+
+// dup3, close_range and a raw system call on the same numbers.
+void StepNumbers() {
+  g_what = "numbers";
+  Pair* p = PickOpen();
+  if (p == nullptr) return;
+  constexpr int kFree = 700;
+  int x = dup3(p->plain, kFree, O_CLOEXEC), y = dup3(p->covered, kFree + 1, O_CLOEXEC);
+  if (x != kFree || y != kFree + 1) Differ("dup3 of " + p->name);
+  if (fcntl(kFree + 1, F_GETFD) != FD_CLOEXEC) Differ("close-on-exec");
+  char a[64], b[64];
+  long long m = syscall(SYS_pread64, kFree, a, sizeof a, 3);
+  int em = errno;
+  long long n = syscall(SYS_pread64, kFree + 1, b, sizeof b, 3);
+  Same(m, em, n, errno, "pread64 of " + p->name);
+  if (m > 0 && memcmp(a, b, static_cast<size_t>(m)) != 0) Differ("raw bytes of " + p->name);
+  if (close_range(kFree, kFree + 1, 0) != 0) Differ("close_range");
+  if (fcntl(kFree + 1, F_GETFD) != -1 || errno != EBADF) Differ("open after close_range");
+}
+
+// Streams in all their lives: a number's, another file's, wide.
+void StepStreams() {
+  g_what = "streams";
+  Pair* p = PickOpen();
+  if (p == nullptr || p->directory) return;
+  FILE* a = fdopen(dup(p->plain), "r");
+  FILE* b = fdopen(dup(p->covered), "r");
+  if (a == nullptr || b == nullptr) Differ("fdopen of " + p->name);
+  if (Below(3) == 0) {
+    const int kind = Below(2) == 0 ? _IONBF : _IOFBF;
+    const size_t room = 1 + Below(9000);
+    if (setvbuf(a, nullptr, kind, room) != setvbuf(b, nullptr, kind, room)) Differ("setvbuf");
+  }
+  const bool wide = Below(4) == 0;
+  for (int i = 0; i < 6; i++) {
+    if (wide) {
+      const wint_t c = fgetwc(a), d = fgetwc(b);
+      if (c != d) Differ("fgetwc of " + p->name);
+      continue;
+    }
+    if (Below(3) == 0) {
+      // Not beyond the end: from there libc does not find back.
+      const long to = static_cast<long>(Below(SizeOf(p->plain) + 1));
+      if (fseek(a, to, SEEK_SET) != fseek(b, to, SEEK_SET)) Differ("fseek of " + p->name);
+    }
+    const int c = getc(a), d = getc(b);
+    if (c != d || ftell(a) != ftell(b)) Differ("getc of " + p->name);
+    if (c != EOF && Below(2) == 0 && ungetc(c, a) != ungetc(d, b)) Differ("ungetc of " + p->name);
+  }
+  if (Below(3) == 0) {
+    const std::string& other = Pick(g_files);
+    a = freopen(Plain(other).c_str(), "r", a);
+    b = freopen(Covered(other).c_str(), "r", b);
+    if (a == nullptr || b == nullptr) Differ("freopen of " + other);
+    const int c = getc(a), d = getc(b);
+    if (c != d) Differ("after freopen of " + other);
+  }
+  fflush(a), fflush(b);
+  fclose(a), fclose(b);
+  if (wide) lseek(p->plain, 0, SEEK_SET), lseek(p->covered, 0, SEEK_SET);
+  if (lseek(p->plain, 0, SEEK_CUR) != lseek(p->covered, 0, SEEK_CUR)) Differ("offset after a stream of " + p->name);
+}
+
+// Another program reads on at the shared offset, once with our library and a cleared environment.
+void StepExec() {
+  g_what = "exec";
+  Pair* p = PickOpen();
+  if (p == nullptr || p->directory) return;
+  const std::string count = std::to_string(1 + Below(3000));
+  std::string out[2];
+  int fds[2] = {p->plain, p->covered}, ends[2];
+  for (int side = 0; side < 2; side++) {
+    if (pipe2(ends, O_CLOEXEC) != 0) Differ("pipe");
+    const pid_t child = fork();
+    if (child == 0) {
+      dup2(fds[side], 0);
+      dup2(ends[1], 1);
+      char* empty[] = {nullptr};
+      execle(g_options.self.c_str(), "random_ops", "--copy", count.c_str(), static_cast<char*>(nullptr), empty);
+      _exit(127);
+    }
+    close(ends[1]);
+    char bytes[4096];
+    for (ssize_t n; (n = read(ends[0], bytes, sizeof bytes)) > 0;) out[side].append(bytes, static_cast<size_t>(n));
+    close(ends[0]);
+    int status = 0;
+    waitpid(child, &status, 0);
+    if (status != 0) Differ("the program that reads on failed");
+  }
+  if (out[0] != out[1]) Differ("another program read other bytes of " + p->name);
+  if (lseek(p->plain, 0, SEEK_CUR) != lseek(p->covered, 0, SEEK_CUR)) Differ("offset after exec of " + p->name);
+}
+
+// Positions of a directory's stream.
+void StepSeekdir() {
+  g_what = "seekdir";
+  const std::string name = g_directories.empty() ? "" : Pick(g_directories);
+  DIR* dir = opendir(Covered(name).c_str());
+  if (dir == nullptr) Differ("opendir of " + name);
+  std::vector<std::pair<long, std::string>> seen;
+  for (long at = telldir(dir); dirent* entry = readdir(dir); at = telldir(dir)) seen.emplace_back(at, entry->d_name);
+  for (int i = 0; i < 4; i++) {
+    const auto& one = seen[Below(seen.size())];
+    seekdir(dir, one.first);
+    const dirent* entry = readdir(dir);
+    if (entry == nullptr || one.second != entry->d_name) Differ("seekdir in " + name);
+  }
+  closedir(dir);
+}
+
+// Reads whole files beside the random operations and compares them.
+void ReadBeside(std::uint64_t seed, const std::atomic<bool>* stop) {
+  std::mt19937_64 random(seed);
+  std::vector<char> a(70'000), b(70'000);
+  while (!*stop) {
+    const std::string& name = g_files[random() % g_files.size()];
+    const int x = open(Plain(name).c_str(), O_RDONLY), y = open(Covered(name).c_str(), O_RDONLY);
+    for (;;) {
+      const ssize_t n = read(x, a.data(), a.size()), m = read(y, b.data(), b.size());
+      if (n != m || (n > 0 && memcmp(a.data(), b.data(), static_cast<size_t>(n)) != 0)) {
+        fprintf(stderr, "DIFFERENCE seed=%llu beside the operations, in %s: %zd and %zd bytes\n", (unsigned long long)seed,
+                name.c_str(), n, m);
+        _exit(1);
+      }
+      if (n <= 0) break;
+    }
+    close(x), close(y);
+    usleep(500);
+  }
+}
+
+// --copy N: what StepExec starts.
+int CopyBytes(size_t n) {
+  std::vector<char> bytes(n);
+  const ssize_t got = read(0, bytes.data(), n);
+  return got < 0 || write(1, bytes.data(), static_cast<size_t>(got)) != got ? 1 : 0;
+}
+
 struct Step {
   void (*run)();
   unsigned weight;
 };
 constexpr Step kSteps[] = {{StepOpen, 12}, {StepClose, 6},  {StepRead, 25},    {StepPread, 25}, {StepVector, 10},
                            {StepSeek, 12}, {StepStat, 12},  {StepFstat, 6},    {StepDup, 4},    {StepList, 3},
-                           {StepMap, 1},   {StepStdio, 2},  {StepSendfile, 1}, {StepFork, 1},   {StepRelative, 3}};
+                           {StepMap, 1},   {StepStdio, 2},  {StepSendfile, 1}, {StepFork, 1},   {StepRelative, 3},
+                           {StepRemap, 1}, {StepCopies, 1}, {StepAio, 1}, {StepLocks, 1}, {StepNumbers, 3},
+                           {StepStreams, 2}, {StepSeekdir, 1}};
+constexpr unsigned kOpsPerExec = 2000;  // another program costs as much as a thousand reads
 
 Options Parse(int argc, char** argv) {
   Options options;
@@ -492,9 +750,11 @@ Options Parse(int argc, char** argv) {
     else if (key == "--covered") options.covered = value;
     else if (key == "--ops") options.ops = strtoull(value.c_str(), nullptr, 10);
     else if (key == "--seed") options.seed = strtoull(value.c_str(), nullptr, 10);
+    else if (key == "--workers") options.workers = strtoull(value.c_str(), nullptr, 10);
+    else if (key == "--slack") options.slack = value == "1";
   }
   if (options.plain.empty() || options.covered.empty()) {
-    fprintf(stderr, "usage: random_ops --plain DIR --covered DIR [--ops N] [--seed S]\n");
+    fprintf(stderr, "usage: random_ops --plain DIR --covered DIR [--ops N] [--seed S] [--workers N] [--slack 1]\n");
     exit(2);
   }
   if (options.seed == 0) options.seed = std::random_device{}();
@@ -503,20 +763,18 @@ Options Parse(int argc, char** argv) {
 
 }  // namespace
 
-int main(int argc, char** argv) {
-  g_options = Parse(argc, argv);
-  g_seed = g_options.seed;
-  g_random.seed(g_seed);
-  fprintf(stderr, "random_ops: seed %llu, %llu operations\n", (unsigned long long)g_seed,
-          (unsigned long long)g_options.ops);
-  Walk("");
-  if (g_files.empty()) Differ("the plain tree has no files");
-  g_names = g_files;
-  g_names.insert(g_names.end(), g_directories.begin(), g_directories.end());
-  g_names.push_back("");
+namespace {
+
+int Work(std::uint64_t seed) {
+  g_seed = seed;
+  g_random.seed(seed);
   unsigned total = 0;
   for (const Step& step : kSteps) total += step.weight;
+  std::atomic<bool> stop{false};
+  std::thread beside;
+  if (g_options.slack) beside = std::thread(ReadBeside, seed, &stop);
   for (g_step = 0; g_step < g_options.ops; g_step++) {
+    if (g_step % kOpsPerExec == kOpsPerExec - 1) StepExec();
     std::uint64_t roll = Below(total);
     for (const Step& step : kSteps) {
       if (roll < step.weight) {
@@ -526,6 +784,36 @@ int main(int argc, char** argv) {
       roll -= step.weight;
     }
   }
-  printf("random_ops: %llu operations, no difference\n", (unsigned long long)g_options.ops);
+  stop = true;
+  if (beside.joinable()) beside.join();
   return 0;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  if (argc == 3 && strcmp(argv[1], "--copy") == 0) return CopyBytes(strtoull(argv[2], nullptr, 10));
+  setlocale(LC_ALL, "C.UTF-8");
+  g_options = Parse(argc, argv);
+  g_options.self = argv[0];
+  fprintf(stderr, "random_ops: seed %llu, %llu operations in each of %llu processes\n", (unsigned long long)g_options.seed,
+          (unsigned long long)g_options.ops, (unsigned long long)g_options.workers);
+  Walk("");
+  if (g_files.empty()) Differ("the plain tree has no files");
+  g_names = g_files;
+  g_names.insert(g_names.end(), g_directories.begin(), g_directories.end());
+  g_names.push_back("");
+  std::vector<pid_t> workers;
+  for (std::uint64_t i = 1; i < g_options.workers; i++) {
+    const pid_t worker = fork();
+    if (worker == 0) return Work(g_options.seed + i);
+    workers.push_back(worker);
+  }
+  int result = Work(g_options.seed), status = 0;
+  for (pid_t worker : workers) {
+    if (waitpid(worker, &status, 0) != worker || status != 0) result = 1;
+  }
+  if (result == 0)
+    printf("random_ops: %llu operations, no difference\n", (unsigned long long)(g_options.ops * g_options.workers));
+  return result;
 }
