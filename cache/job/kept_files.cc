@@ -61,7 +61,8 @@ Result<int> KeptFiles::Keep(std::uint64_t owner, std::uint32_t table, std::uint3
   if (full()) GiveUpOldest(files_.size() < max_files_ ? owner : kAnyOwner);
   if (full()) return Fail(Code::kLimit, "too many materialised open files");
   ++count_of_[owner];
-  auto [it, fresh] = files_.emplace(place, Kept{generation, file, std::move(fd), owner, ++last_age_});
+  auto [it, fresh] =
+      files_.emplace(place, Kept{generation, file, std::move(fd), owner, ++last_age_});
   return it->second.fd.get();
 }
 
@@ -81,7 +82,8 @@ void KeptFiles::GiveUpOldest(std::uint64_t owner) {
   std::vector<std::pair<std::uint64_t, std::uint64_t>> taken;  // age, place
   SlotState state;
   for (const auto& [place, kept] : files_) {
-    if ((owner == kAnyOwner || kept.owner == owner) && look_(static_cast<std::uint32_t>(place >> 32), static_cast<std::uint32_t>(place), &state) &&
+    if ((owner == kAnyOwner || kept.owner == owner) &&
+        look_(static_cast<std::uint32_t>(place >> 32), static_cast<std::uint32_t>(place), &state) &&
         state.state == PST_SLOT_MATERIALIZED)
       taken.emplace_back(kept.age, place);
   }

@@ -17,9 +17,9 @@ class KeptFiles {
  public:
   // The slot as its table has it now, in table number `table`.
   using Look = std::function<bool(std::uint32_t table, std::uint32_t slot, SlotState* state)>;
-  // No `owner` (a session) may keep more than an eighth of `max_files`. Beyond that the older half of its files
-  // that somebody has taken is given up: who has one keeps it, and only a sharer from before, who never touched
-  // the file, finds it gone (kVersionChanged).
+  // No `owner` (a session) may keep more than an eighth of `max_files`. Beyond that the older half
+  // of its files that somebody has taken is given up: who has one keeps it, and only a sharer from
+  // before, who never touched the file, finds it gone (kVersionChanged).
   KeptFiles(std::uint32_t max_files, Look look)
       : max_files_(max_files), max_each_(std::max(max_files / 8, 1u)), look_(std::move(look)) {}
 

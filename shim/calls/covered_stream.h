@@ -18,7 +18,8 @@ namespace penstock {
 
 struct CoveredStream;
 
-// Before the file is opened: making a stream needs a number for a moment, which may be the last one.
+// Before the file is opened: making a stream needs a number for a moment, which may be the last
+// one.
 void CoveredStreamPrepare();
 
 // A stream that reads number `fd`, which is then the stream's to close. Null: not to be had.

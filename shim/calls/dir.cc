@@ -60,7 +60,8 @@ DIR* OpenRouted(const Route& route, bool* ours) {
 PST_INLINE DIR* OpenCovered(int dirfd, const char* path, bool* ours) {
   *ours = false;
   if (!PstMayCover(dirfd, path)) return nullptr;
-  if (const char* below = PstBelowNumber(path, &dirfd); PST_UNLIKELY(below != nullptr)) path = below[0] != 0 ? below : ".";
+  if (const char* below = PstBelowNumber(path, &dirfd); PST_UNLIKELY(below != nullptr))
+    path = below[0] != 0 ? below : ".";
   PathBuffer buffer;
   Route route;
   if (PST_UNLIKELY(PstRoute(dirfd, path, &buffer, &route) == Cover::kNone) && route.full == nullptr)

@@ -142,7 +142,8 @@ PST_COLD void* InPlaceOfAnyVersion(void* found, const char* name) {
   // Looked up by name: a reference would ask for glibc 2.34.
   auto* place_of = reinterpret_cast<int (*)(const void*, Dl_info*)>(FindNext("dladdr"));
   Dl_info has, next;
-  if (found == nullptr || place_of == nullptr || place_of(found, &has) == 0 || place_of(FindNext(name), &next) == 0)
+  if (found == nullptr || place_of == nullptr || place_of(found, &has) == 0 ||
+      place_of(FindNext(name), &next) == 0)
     return found;
   return has.dli_fbase == next.dli_fbase ? FindOwn(name) : found;
 }

@@ -45,12 +45,15 @@ constexpr uint32_t kLargeFile = 0100000;  // the kernel shows it for every open 
 
 constexpr uint32_t kNotShown = O_CREAT | O_EXCL | O_NOCTTY | O_TRUNC;
 
-// The number is a shadow directory's, which the sidecar opened; the program sees what it asked for itself.
+// The number is a shadow directory's, which the sidecar opened; the program sees what it asked for
+// itself.
 PST_COLD int DirectoryFlags(int fd) {
+  constexpr uint32_t kKernels = kSettable & ~O_ASYNC;  // which it keeps of what opened it alone
   FdEntry entry;
   const int flags = real.fcntl(fd, F_GETFL, nullptr);
   if (flags < 0 || !PstFdSnapshot(fd, &entry)) return flags;
-  return static_cast<int>((static_cast<uint32_t>(flags) & kSettable) | (entry.flags & ~(kSettable | kNotShown)) |
+  return static_cast<int>((static_cast<uint32_t>(flags) & kKernels) |
+                          (entry.flags & ~(kKernels | kNotShown)) |
                           ((entry.flags & O_PATH) != 0 ? 0 : kLargeFile));
 }
 
@@ -106,7 +109,8 @@ PST_EXPORT int fcntl(int fd, int command, ...) {
     return Duplicate(fd, [=] { return real.fcntl(fd, command, argument); });
   FdKind kind = PstFdKindOf(fd);
   if (PST_UNLIKELY(kind == kFdFile)) return CoveredFcntl(fd, command, argument);
-  if (PST_UNLIKELY((kind == kFdDirectory || kind == kFdAncestor) && command == F_GETFL)) return DirectoryFlags(fd);
+  if (PST_UNLIKELY((kind == kFdDirectory || kind == kFdAncestor) && command == F_GETFL))
+    return DirectoryFlags(fd);
   if (PST_UNLIKELY(kind == kFdOwn && command == F_SETFD)) return PstFail(EBADF);
   return real.fcntl(fd, command, argument);
 }

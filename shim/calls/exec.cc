@@ -182,7 +182,8 @@ PST_EXPORT int execveat(int dirfd, const char* path, char* const* argv, char* co
   if (cover == Cover::kError) return PstFail(route.err);
   if (cover == Cover::kMount) {
     pst_attr attr;
-    if (int err = PST_UNLIKELY(route.must_be_dir) ? PstLookup(route, &attr) : 0; err != 0) return PstFail(err);
+    if (int err = PST_UNLIKELY(route.must_be_dir) ? PstLookup(route, &attr) : 0; err != 0)
+      return PstFail(err);
     Scratch scratch;
     char* full = scratch.Get();
     if (full == nullptr) return PstFail(ENOMEM);

@@ -138,8 +138,8 @@ FTSENT* Build(FTS* tree, FTSENT* parent) {
       tree->fts_options |= kStop;
       return nullptr;
     }
-    bool skip_stat = Has(tree, FTS_NOSTAT) && Has(tree, FTS_PHYSICAL) && found->d_type != DT_UNKNOWN &&
-                     found->d_type != DT_DIR;
+    bool skip_stat = Has(tree, FTS_NOSTAT) && Has(tree, FTS_PHYSICAL) &&
+                     found->d_type != DT_UNKNOWN && found->d_type != DT_DIR;
     entry->fts_info =
         skip_stat ? static_cast<unsigned short>(FTS_NSOK) : Examine(tree, entry, false);
     *last = entry;
@@ -150,7 +150,8 @@ FTSENT* Build(FTS* tree, FTSENT* parent) {
   return Sort(tree, first, count);
 }
 
-// What was asked for by a path has that as its name until it is shown (so it is sorted), then its last part.
+// What was asked for by a path has that as its name until it is shown (so it is sorted), then its
+// last part.
 void ShortenName(FTSENT* entry) {
   char* slash = strrchr(entry->fts_name, '/');
   if (slash == nullptr || (slash == entry->fts_name && slash[1] == '\0')) return;

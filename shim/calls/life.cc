@@ -86,8 +86,8 @@ void ForgetStandard() {
   for (int fd = 0; fd <= 2; ++fd) PstFdForget(fd);
 }
 
-// One table of ours belongs to one memory and one table of the kernel's. A child that borrows its parent's memory
-// until it executes gets its own, as by vfork; any other mixture has real files.
+// One table of ours belongs to one memory and one table of the kernel's. A child that borrows its
+// parent's memory until it executes gets its own, as by vfork; any other mixture has real files.
 int CloneFlags(int flags) {
   const bool memory = (flags & CLONE_VM) != 0, numbers = (flags & CLONE_FILES) != 0;
   if (memory == numbers) return flags;
@@ -148,7 +148,8 @@ PST_EXPORT int clone(int (*function)(void*), void* stack, int flags, void* argum
 
 // A read that hits makes no system call in which the thread could be ended.
 PST_EXPORT int pthread_cancel(pthread_t thread) {
-  if (PST_UNLIKELY(g_config.active)) PstNoHotView(reinterpret_cast<void (*)()>(FindNext("pthread_testcancel")));
+  if (PST_UNLIKELY(g_config.active))
+    PstNoHotView(reinterpret_cast<void (*)()>(FindNext("pthread_testcancel")));
   return real.pthread_cancel(thread);
 }
 

@@ -54,7 +54,8 @@ ProcLink ParseProc(const char* path, int* fd) {
       own = pid == getpid();
       rest = end + 1;
     }
-    if ((tail = After(rest, "task/")) != nullptr && Number(tail, &end) >= 0 && *end == '/') rest = end + 1;
+    if ((tail = After(rest, "task/")) != nullptr && Number(tail, &end) >= 0 && *end == '/')
+      rest = end + 1;
     if (strcmp(rest, "cwd") == 0) return own ? ProcLink::kOwnCwd : ProcLink::kOther;
     rest = After(rest, "fd/");
     if (rest == nullptr) return ProcLink::kNone;

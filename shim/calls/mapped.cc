@@ -219,13 +219,15 @@ PST_EXPORT ssize_t splice(int in, off_t* in_offset, int out, off_t* out_offset, 
 }
 
 PST_EXPORT ssize_t readahead(int fd, off_t offset, size_t count) {
-  if (PST_LIKELY(PstFdKindOf(fd) != kFdFile) || IsPathOnly(fd)) return real.readahead(fd, offset, count);
+  if (PST_LIKELY(PstFdKindOf(fd) != kFdFile) || IsPathOnly(fd))
+    return real.readahead(fd, offset, count);
   if (offset >= 0) WillNeed(fd, static_cast<uint64_t>(offset), count);
   return 0;
 }
 
 PST_EXPORT int posix_fadvise(int fd, off_t offset, off_t bytes, int advice) {
-  if (PST_LIKELY(PstFdKindOf(fd) != kFdFile) || IsPathOnly(fd)) return real.posix_fadvise(fd, offset, bytes, advice);
+  if (PST_LIKELY(PstFdKindOf(fd) != kFdFile) || IsPathOnly(fd))
+    return real.posix_fadvise(fd, offset, bytes, advice);
   if (advice < POSIX_FADV_NORMAL || advice > POSIX_FADV_NOREUSE || bytes < 0) return EINVAL;
   if (advice == POSIX_FADV_WILLNEED && offset >= 0)
     WillNeed(fd, static_cast<uint64_t>(offset), static_cast<uint64_t>(bytes));

@@ -1,6 +1,6 @@
-// Calls that change the name space or a file by its name. Mounts are read-only: what Linux says of a
-// read-only file system first (ENOENT, ENOTDIR, EEXIST, EISDIR, EBUSY) is answered first, then EROFS.
-// Nothing falls through to the local file system.
+// Calls that change the name space or a file by its name. Mounts are read-only: what Linux says of
+// a read-only file system first (ENOENT, ENOTDIR, EEXIST, EISDIR, EBUSY) is answered first, then
+// EROFS. Nothing falls through to the local file system.
 
 #include <fcntl.h>
 #include <stdio.h>
@@ -21,11 +21,12 @@ namespace {
 enum class Wants : uint8_t {
   kNew,        // makes the name: EEXIST if it is there
   kNewFolder,  // the same, and a slash may stand behind it
-  kGone,       // unlink: Linux looks at the folder, then whether it may write there, and only then at the name
-  kGoneFolder, // rmdir: the same
-  kMoved,      // rename: the same
-  kOld,        // changes what the name stands for: ENOENT if it is not there
-  kOldFile,    // the same, and a directory is EISDIR
+  kGone,  // unlink: Linux looks at the folder, then whether it may write there, and only then at
+          // the name
+  kGoneFolder,  // rmdir: the same
+  kMoved,       // rename: the same
+  kOld,         // changes what the name stands for: ENOENT if it is not there
+  kOldFile,     // the same, and a directory is EISDIR
 };
 
 enum class Last : uint8_t { kName, kDot, kDotDot, kNone };
@@ -88,7 +89,8 @@ int GoneErrno(const Route& route, Last last, Wants wants) {
 }
 
 int MountErrno(const Route& route, Wants wants, Last last) {
-  if (wants == Wants::kNew || wants == Wants::kNewFolder) return NewErrno(route, last, wants == Wants::kNewFolder);
+  if (wants == Wants::kNew || wants == Wants::kNewFolder)
+    return NewErrno(route, last, wants == Wants::kNewFolder);
   if (wants != Wants::kOld && wants != Wants::kOldFile) return GoneErrno(route, last, wants);
   pst_attr attr;
   int err = PstLookup(route, &attr);
@@ -146,7 +148,8 @@ int64_t MountOf(int dirfd, const char* path) {
 
 // Calls on a number through an empty or missing path: futimens and what AT_EMPTY_PATH allows.
 bool NamesCoveredFd(int dirfd, const char* path, int flags) {
-  return (path == nullptr || (*path == '\0' && (flags & AT_EMPTY_PATH) != 0)) && IsCovered(PstFdKindOf(dirfd));
+  return (path == nullptr || (*path == '\0' && (flags & AT_EMPTY_PATH) != 0)) &&
+         IsCovered(PstFdKindOf(dirfd));
 }
 
 // A pattern is written to, so another name cannot stand in for it: one that leads out of a mount by ".." is
@@ -161,14 +164,20 @@ int PatternRefusal(char* pattern) {
 // What cannot be made anywhere. 0: a kind that there is.
 int KindErrno(mode_t mode) {
   switch (mode & S_IFMT) {
-    case 0: case S_IFREG: case S_IFCHR: case S_IFBLK: case S_IFIFO: case S_IFSOCK:
+    case 0:
+    case S_IFREG:
+    case S_IFCHR:
+    case S_IFBLK:
+    case S_IFIFO:
+    case S_IFSOCK:
       return 0;
     default:
       return S_ISDIR(mode) ? EPERM : EINVAL;
   }
 }
 
-// A name outside: is there a folder for it? 0 or the errno. The kernel asks that of both names first.
+// A name outside: is there a folder for it? 0 or the errno. The kernel asks that of both names
+// first.
 int OutsideParentErrno(int dirfd, const char* path) {
   const char* slash = strrchr(path, '/');
   if (slash == nullptr || slash == path) return 0;
@@ -181,7 +190,8 @@ int OutsideParentErrno(int dirfd, const char* path) {
   return static_cast<int>(-Raw(SYS_faccessat, dirfd, folder, F_OK));
 }
 
-// One side of a rename: what stands against it before the two are looked at together, or 0. *covered: it is ours.
+// One side of a rename: what stands against it before the two are looked at together, or 0.
+// *covered: it is ours.
 int MovedErrno(int dirfd, const char*& path, PathBuffer* buffer, bool* covered) {
   int err = Refusal(dirfd, path, Wants::kMoved, buffer);
   *covered = err != 0;
@@ -189,13 +199,15 @@ int MovedErrno(int dirfd, const char*& path, PathBuffer* buffer, bool* covered) 
 }
 
 // rename: both in one mount, or EXDEV.
-int RenameRefusal(int from_dirfd, const char*& from, int to_dirfd, const char*& to, unsigned flags, PathBuffer* buffers) {
+int RenameRefusal(int from_dirfd, const char*& from, int to_dirfd, const char*& to, unsigned flags,
+                  PathBuffer* buffers) {
   bool from_covered, to_covered;
   constexpr unsigned kNoReplace = 1, kExchange = 2, kWhiteout = 4;
   int from_err = MovedErrno(from_dirfd, from, &buffers[0], &from_covered);
   int to_err = MovedErrno(to_dirfd, to, &buffers[1], &to_covered);
   if (PST_LIKELY(!from_covered && !to_covered)) return 0;
-  if ((flags & ~(kNoReplace | kExchange | kWhiteout)) != 0 || ((flags & kExchange) != 0 && (flags & ~kExchange) != 0))
+  if ((flags & ~(kNoReplace | kExchange | kWhiteout)) != 0 ||
+      ((flags & kExchange) != 0 && (flags & ~kExchange) != 0))
     return EINVAL;
   if (from[0] == '\0') return ENOENT;
   if (from_err != 0 && from_err != EBUSY) return from_err;
@@ -210,14 +222,16 @@ int RenameRefusal(int from_dirfd, const char*& from, int to_dirfd, const char*& 
 }
 
 // link: what is linked must be there, then the new name must be possible, then both in one mount.
-int LinkRefusal(int from_dirfd, const char*& from, int to_dirfd, const char*& to, bool follow, PathBuffer* buffers) {
+int LinkRefusal(int from_dirfd, const char*& from, int to_dirfd, const char*& to, bool follow,
+                PathBuffer* buffers) {
   int from_err = Refusal(from_dirfd, from, Wants::kOld, &buffers[0]);
   int to_err = Refusal(to_dirfd, to, Wants::kNew, &buffers[1]);
   if (PST_LIKELY(from_err == 0 && to_err == 0)) return 0;
   if (from[0] == '\0') return ENOENT;
   if (from_err != 0 && from_err != EROFS && from_err != EBUSY) return from_err;
   struct stat info;
-  if (from_err == 0 && real.fstatat(from_dirfd, from, &info, follow ? 0 : AT_SYMLINK_NOFOLLOW) != 0) return errno;
+  if (from_err == 0 && real.fstatat(from_dirfd, from, &info, follow ? 0 : AT_SYMLINK_NOFOLLOW) != 0)
+    return errno;
   if (to[0] == '\0') return ENOENT;
   if (to_err != 0) return to_err;
   if (int err = OutsideParentErrno(to_dirfd, to); err != 0) return err;
@@ -232,7 +246,7 @@ using namespace penstock;
 #define PST_REFUSE(dirfd, path, wants) \
   PathBuffer outside;                  \
   if (int err = Refusal(dirfd, path, Wants::wants, &outside); PST_UNLIKELY(err != 0)) return PstFail(err)
-#define PST_REFUSE_AT(dirfd, path, wants)                               \
+#define PST_REFUSE_AT(dirfd, path, wants)                                      \
   if (PST_UNLIKELY(NamesCoveredFd(dirfd, path, flags))) return PstFail(EROFS); \
   PST_REFUSE(dirfd, path, wants)
 
@@ -258,7 +272,8 @@ PST_EXPORT int unlink(const char* path) {
 
 PST_EXPORT int unlinkat(int dirfd, const char* path, int flags) {
   PathBuffer outside;
-  if (int err = Refusal(dirfd, path, (flags & AT_REMOVEDIR) != 0 ? Wants::kGoneFolder : Wants::kGone, &outside);
+  if (int err = Refusal(dirfd, path,
+                        (flags & AT_REMOVEDIR) != 0 ? Wants::kGoneFolder : Wants::kGone, &outside);
       PST_UNLIKELY(err != 0))
     return PstFail((flags & ~AT_REMOVEDIR) != 0 ? EINVAL : err);
   return real.unlinkat(dirfd, path, flags);
@@ -289,7 +304,8 @@ PST_EXPORT int renameat(int from_dirfd, const char* from, int to_dirfd, const ch
 PST_EXPORT int renameat2(int from_dirfd, const char* from, int to_dirfd, const char* to,
                          unsigned flags) {
   PathBuffer outside[2];
-  if (int err = RenameRefusal(from_dirfd, from, to_dirfd, to, flags, outside); PST_UNLIKELY(err != 0))
+  if (int err = RenameRefusal(from_dirfd, from, to_dirfd, to, flags, outside);
+      PST_UNLIKELY(err != 0))
     return PstFail(err);
   return real.renameat2(from_dirfd, from, to_dirfd, to, flags);
 }
@@ -309,7 +325,9 @@ PST_EXPORT int linkat(int from_dirfd, const char* from, int to_dirfd, const char
     return PstFail(err != 0 ? err : EXDEV);
   }
   PathBuffer outside[2];
-  if (int err = LinkRefusal(from_dirfd, from, to_dirfd, to, (flags & AT_SYMLINK_FOLLOW) != 0, outside); PST_UNLIKELY(err != 0))
+  if (int err =
+          LinkRefusal(from_dirfd, from, to_dirfd, to, (flags & AT_SYMLINK_FOLLOW) != 0, outside);
+      PST_UNLIKELY(err != 0))
     return PstFail(err);
   return real.linkat(from_dirfd, from, to_dirfd, to, flags);
 }

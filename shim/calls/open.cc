@@ -101,11 +101,11 @@ bool NothingBehind(const struct open_how* how, size_t size) {
   return true;
 }
 
-constexpr uint64_t kResolve = RESOLVE_NO_XDEV | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_SYMLINKS | RESOLVE_BENEATH |
-                              RESOLVE_IN_ROOT | 0x20;  // RESOLVE_CACHED
+constexpr uint64_t kResolve = RESOLVE_NO_XDEV | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_SYMLINKS |
+                              RESOLVE_BENEATH | RESOLVE_IN_ROOT | 0x20;  // RESOLVE_CACHED
 
-// What openat2 allows of a path below a covered directory, where there are no links: the path to walk, into
-// `to`. 0, or the errno.
+// What openat2 allows of a path below a covered directory, where there are no links: the path to
+// walk, into `to`. 0, or the errno.
 PST_COLD int StayWithin(const char* path, uint64_t resolve, char* to) {
   const bool beneath = (resolve & RESOLVE_BENEATH) != 0, in_root = (resolve & RESOLVE_IN_ROOT) != 0;
   if (strnlen(path, PST_PATH_MAX) >= PST_PATH_MAX - 2) return ENAMETOOLONG;
@@ -166,21 +166,27 @@ PST_EXPORT int openat(int dirfd, const char* path, int flags, ...) {
 }
 
 PST_EXPORT int openat2(int dirfd, const char* path, struct open_how* how, size_t size) {
-  constexpr uint64_t kFlags = O_ACCMODE | O_CREAT | O_EXCL | O_NOCTTY | O_TRUNC | O_APPEND | O_NONBLOCK | O_SYNC | O_ASYNC |
-                              O_DIRECT | O_LARGEFILE | O_DIRECTORY | O_NOFOLLOW | O_NOATIME | O_CLOEXEC | O_PATH | O_TMPFILE;
+  constexpr uint64_t kFlags = O_ACCMODE | O_CREAT | O_EXCL | O_NOCTTY | O_TRUNC | O_APPEND |
+                              O_NONBLOCK | O_SYNC | O_ASYNC | O_DIRECT | O_LARGEFILE | O_DIRECTORY |
+                              O_NOFOLLOW | O_NOATIME | O_CLOEXEC | O_PATH | O_TMPFILE;
   int fd;
   constexpr uint64_t kBoth = RESOLVE_BENEATH | RESOLVE_IN_ROOT;
-  const bool plain = path != nullptr && how != nullptr && size >= sizeof *how && size <= 4096 && NothingBehind(how, size) && (how->flags & ~kFlags) == 0 &&
+  const bool plain = path != nullptr && how != nullptr && size >= sizeof *how && size <= 4096 &&
+                     NothingBehind(how, size) && (how->flags & ~kFlags) == 0 &&
                      (how->resolve & ~kResolve) == 0 && (how->resolve & kBoth) != kBoth &&
                      (how->mode == 0 || TakesMode(static_cast<int>(how->flags)));
-  if (plain && PST_UNLIKELY(how->resolve != 0) && (PstFdKindOf(dirfd) == kFdDirectory || (dirfd == AT_FDCWD && PstCwdShown()))) {
+  if (plain && PST_UNLIKELY(how->resolve != 0) &&
+      (PstFdKindOf(dirfd) == kFdDirectory || (dirfd == AT_FDCWD && PstCwdShown()))) {
     Scratch scratch;
     char* within = scratch.Get();
     int err = within == nullptr ? ENOMEM : StayWithin(path, how->resolve, within);
     if (err != 0) return PstFail(err);
-    if (OpenOurs(dirfd, within, static_cast<int>(how->flags), static_cast<mode_t>(how->mode), &fd)) return fd;
-  } else if (plain && (path[0] != '/' || (how->resolve & (RESOLVE_BENEATH | RESOLVE_IN_ROOT)) == 0) &&
-             OpenOurs(dirfd, path, static_cast<int>(how->flags), static_cast<mode_t>(how->mode), &fd)) {
+    if (OpenOurs(dirfd, within, static_cast<int>(how->flags), static_cast<mode_t>(how->mode), &fd))
+      return fd;
+  } else if (plain &&
+             (path[0] != '/' || (how->resolve & (RESOLVE_BENEATH | RESOLVE_IN_ROOT)) == 0) &&
+             OpenOurs(dirfd, path, static_cast<int>(how->flags), static_cast<mode_t>(how->mode),
+                      &fd)) {
     return fd;
   }
   constexpr long kNumber = 437;  // few libcs have a function for it

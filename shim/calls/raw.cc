@@ -397,7 +397,8 @@ bool Routed(long number, const Arguments& x, long* result) {
       return true;
 #ifdef SYS_clone3
     case SYS_clone3:  // the flags are the first word of what a points to
-      *result = RawClone(number, x.a != 0 && Z(x.b) >= sizeof(uint64_t) ? *P<uint64_t>(x.a) : CLONE_VM, x);
+      *result = RawClone(number,
+                         x.a != 0 && Z(x.b) >= sizeof(uint64_t) ? *P<uint64_t>(x.a) : CLONE_VM, x);
       return true;
 #endif
     case SYS_unshare:
@@ -421,8 +422,8 @@ bool Routed(long number, const Arguments& x, long* result) {
 
 // The call that this thread has given to its hook. A library behind us (tcmalloc's mmap) may do by
 // syscall() what the hook asks of it: that must not come back to the hook for ever. It is known by
-// being the same call further down the stack. A handler that interrupted the hook makes calls of its
-// own, and one that jumps out of it leaves the mark behind.
+// being the same call further down the stack. A handler that interrupted the hook makes calls of
+// its own, and one that jumps out of it leaves the mark behind.
 struct Given {
   long number, a, b, c;
   uintptr_t frame;  // 0: none
@@ -443,7 +444,8 @@ PST_EXPORT long syscall(long number, ...) {
   if (PST_LIKELY(!g_config.active)) return real.syscall(number, a, b, c, d, e, f);
   const Given before = t_given;
   const auto frame = reinterpret_cast<uintptr_t>(__builtin_frame_address(0));
-  const bool again = frame < before.frame && before.number == number && before.a == a && before.b == b && before.c == c;
+  const bool again = frame < before.frame && before.number == number && before.a == a &&
+                     before.b == b && before.c == c;
   if (PST_LIKELY(!again)) {
     long result;
     t_given = {number, a, b, c, frame};

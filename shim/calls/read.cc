@@ -29,7 +29,8 @@ PST_INLINE int Readable(int fd, FdEntry* entry, bool* native) {
   return EBADF;
 }
 
-// The cancellation point of reads that no system call makes. Nothing is held yet: this may not return.
+// The cancellation point of reads that no system call makes. Nothing is held yet: this may not
+// return.
 PST_INLINE void MayEndHere() {
   auto* end_point = __atomic_load_n(&g_end_point, __ATOMIC_RELAXED);
   if (PST_UNLIKELY(end_point != nullptr)) end_point();
@@ -237,7 +238,8 @@ PST_EXPORT ssize_t preadv(int fd, const struct iovec* iov, int count, off_t offs
 
 PST_EXPORT ssize_t preadv2(int fd, const struct iovec* iov, int count, off_t offset, int flags) {
   if (PST_LIKELY(PstFdKindOf(fd) == kFdNone)) return real.preadv2(fd, iov, count, offset, flags);
-  if (PST_UNLIKELY(PstFdKindOf(fd) <= kFdDirectory && (flags & ~kKnownFlags) != 0)) return PstFail(EOPNOTSUPP);
+  if (PST_UNLIKELY(PstFdKindOf(fd) <= kFdDirectory && (flags & ~kKnownFlags) != 0))
+    return PstFail(EOPNOTSUPP);
   bool native = false;
   ssize_t got = offset == -1 ? ReadvCovered(fd, iov, count) : PreadvCovered(fd, iov, count, offset, &native);
   return native ? real.preadv2(fd, iov, count, offset, flags) : got;

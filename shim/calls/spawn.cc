@@ -1,6 +1,6 @@
 // posix_spawn, system and popen: libc forks and executes inside, by calls that no hook sees.
-// Reserved numbers survive that by themselves; paths of programs are replaced beforehand, and actions
-// that lead into a mount are ours to do (spawn_plan.h).
+// Reserved numbers survive that by themselves; paths of programs are replaced beforehand, and
+// actions that lead into a mount are ours to do (spawn_plan.h).
 
 #include <fcntl.h>
 #include <spawn.h>
@@ -60,8 +60,8 @@ auto WithKeptEnviron(Call call) {
   return result;
 }
 
-int PidfdByPlan(const SpawnPlan* plan, int* pidfd, const char* program, bool search, const posix_spawnattr_t* attributes,
-                char* const* argv, char* const* envp) {
+int PidfdByPlan(const SpawnPlan* plan, int* pidfd, const char* program, bool search,
+                const posix_spawnattr_t* attributes, char* const* argv, char* const* envp) {
   pid_t pid;
   int err = SpawnByPlan(plan, &pid, program, search, attributes, argv, envp);
   if (err != 0) return err;
@@ -145,9 +145,8 @@ PST_EXPORT int pidfd_spawnp(int* pidfd, const char* file, const posix_spawn_file
 }
 
 // Every action is noted; the first that fails in libc is not.
-#define PST_NOTE(call, ...)         \
-  if (int err = (call); err != 0)   \
-    return err;                     \
+#define PST_NOTE(call, ...)                   \
+  if (int err = (call); err != 0) return err; \
   return SpawnNote(actions, __VA_ARGS__)
 
 PST_EXPORT int posix_spawn_file_actions_init(posix_spawn_file_actions_t* actions) {
@@ -162,32 +161,42 @@ PST_EXPORT int posix_spawn_file_actions_destroy(posix_spawn_file_actions_t* acti
 
 PST_EXPORT int posix_spawn_file_actions_addopen(posix_spawn_file_actions_t* actions, int fd,
                                                 const char* path, int flags, mode_t mode) {
-  PST_NOTE(real.posix_spawn_file_actions_addopen(actions, fd, path, flags, mode), SpawnStep::kOpen, fd, flags, path, mode);
+  PST_NOTE(real.posix_spawn_file_actions_addopen(actions, fd, path, flags, mode), SpawnStep::kOpen,
+           fd, flags, path, mode);
 }
 
 PST_EXPORT int posix_spawn_file_actions_addclose(posix_spawn_file_actions_t* actions, int fd) {
-  PST_NOTE(real.posix_spawn_file_actions_addclose(actions, fd), SpawnStep::kClose, fd, 0, nullptr, 0);
+  PST_NOTE(real.posix_spawn_file_actions_addclose(actions, fd), SpawnStep::kClose, fd, 0, nullptr,
+           0);
 }
 
-PST_EXPORT int posix_spawn_file_actions_adddup2(posix_spawn_file_actions_t* actions, int from, int to) {
-  PST_NOTE(real.posix_spawn_file_actions_adddup2(actions, from, to), SpawnStep::kDup2, from, to, nullptr, 0);
+PST_EXPORT int posix_spawn_file_actions_adddup2(posix_spawn_file_actions_t* actions, int from,
+                                                int to) {
+  PST_NOTE(real.posix_spawn_file_actions_adddup2(actions, from, to), SpawnStep::kDup2, from, to,
+           nullptr, 0);
 }
 
 PST_EXPORT int posix_spawn_file_actions_addchdir_np(posix_spawn_file_actions_t* actions,
                                                     const char* path) {
-  PST_NOTE(real.posix_spawn_file_actions_addchdir_np(actions, path), SpawnStep::kChdir, -1, 0, path, 0);
+  PST_NOTE(real.posix_spawn_file_actions_addchdir_np(actions, path), SpawnStep::kChdir, -1, 0, path,
+           0);
 }
 
 PST_EXPORT int posix_spawn_file_actions_addfchdir_np(posix_spawn_file_actions_t* actions, int fd) {
-  PST_NOTE(real.posix_spawn_file_actions_addfchdir_np(actions, fd), SpawnStep::kFchdir, fd, 0, nullptr, 0);
+  PST_NOTE(real.posix_spawn_file_actions_addfchdir_np(actions, fd), SpawnStep::kFchdir, fd, 0,
+           nullptr, 0);
 }
 
-PST_EXPORT int posix_spawn_file_actions_addclosefrom_np(posix_spawn_file_actions_t* actions, int first) {
-  PST_NOTE(real.posix_spawn_file_actions_addclosefrom_np(actions, first), SpawnStep::kCloseFrom, first, 0, nullptr, 0);
+PST_EXPORT int posix_spawn_file_actions_addclosefrom_np(posix_spawn_file_actions_t* actions,
+                                                        int first) {
+  PST_NOTE(real.posix_spawn_file_actions_addclosefrom_np(actions, first), SpawnStep::kCloseFrom,
+           first, 0, nullptr, 0);
 }
 
-PST_EXPORT int posix_spawn_file_actions_addtcsetpgrp_np(posix_spawn_file_actions_t* actions, int fd) {
-  PST_NOTE(real.posix_spawn_file_actions_addtcsetpgrp_np(actions, fd), SpawnStep::kForeground, fd, 0, nullptr, 0);
+PST_EXPORT int posix_spawn_file_actions_addtcsetpgrp_np(posix_spawn_file_actions_t* actions,
+                                                        int fd) {
+  PST_NOTE(real.posix_spawn_file_actions_addtcsetpgrp_np(actions, fd), SpawnStep::kForeground, fd,
+           0, nullptr, 0);
 }
 
 PST_EXPORT int system(const char* command) {

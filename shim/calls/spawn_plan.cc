@@ -82,7 +82,8 @@ bool MayLead(const char* path) {
   if (cover != Cover::kNone || route.full != nullptr) return true;
   if (path[0] != '/') return false;  // a step that leads elsewhere is looked at itself
   LinkedPath linked;
-  return real.access(path, F_OK) != 0 && PstRouteThroughLinks(AT_FDCWD, path, true, &linked, &route);
+  return real.access(path, F_OK) != 0 &&
+         PstRouteThroughLinks(AT_FDCWD, path, true, &linked, &route);
 }
 
 bool MayLead(const Step& step) {
@@ -109,7 +110,8 @@ int Do(const Step& step) {
       struct rlimit limit;
       if (close(step.fd) == 0) return 0;
       // Not open is good enough, but a number must be one.
-      return getrlimit(RLIMIT_NOFILE, &limit) == 0 && step.fd >= 0 && static_cast<rlim_t>(step.fd) < limit.rlim_cur
+      return getrlimit(RLIMIT_NOFILE, &limit) == 0 && step.fd >= 0 &&
+                     static_cast<rlim_t>(step.fd) < limit.rlim_cur
                  ? 0
                  : PstFail(EBADF);
     }
@@ -156,7 +158,8 @@ int Attributes(const posix_spawnattr_t* attributes, short flags) {
   constexpr short kSetSid = 0x80;  // POSIX_SPAWN_SETSID
   if ((flags & kSetSid) != 0 && setsid() < 0) return -1;
   if ((flags & POSIX_SPAWN_SETPGROUP) != 0 && setpgid(0, group) != 0) return -1;
-  if ((flags & POSIX_SPAWN_RESETIDS) != 0 && (setegid(getgid()) != 0 || seteuid(getuid()) != 0)) return -1;
+  if ((flags & POSIX_SPAWN_RESETIDS) != 0 && (setegid(getgid()) != 0 || seteuid(getuid()) != 0))
+    return -1;
   return 0;
 }
 
@@ -187,15 +190,17 @@ int Execute(const Order& order) {
     memcpy(&mask, &set, sizeof mask);
   }
   PstRestoreSignals(mask);
-  if (order.search) execvpe(order.program, order.argv, order.envp);
-  else execve(order.program, order.argv, order.envp);
+  if (order.search)
+    execvpe(order.program, order.argv, order.envp);
+  else
+    execve(order.program, order.argv, order.envp);
   return errno;
 }
 
 }  // namespace
 
-int SpawnNote(const posix_spawn_file_actions_t* actions, SpawnStep what, int fd, int other, const char* path,
-              unsigned mode) {
+int SpawnNote(const posix_spawn_file_actions_t* actions, SpawnStep what, int fd, int other,
+              const char* path, unsigned mode) {
   if (!g_config.active) return 0;
   KeepErrno keep;
   SpawnPlan* plan = Find(actions);
@@ -238,7 +243,8 @@ const SpawnPlan* SpawnPlanOf(const posix_spawn_file_actions_t* actions) {
   if (actions == nullptr || !g_config.active) return nullptr;
   KeepErrno keep;
   const SpawnPlan* plan = Find(actions);
-  for (const Step* step = plan != nullptr ? plan->first : nullptr; step != nullptr; step = step->next) {
+  for (const Step* step = plan != nullptr ? plan->first : nullptr; step != nullptr;
+       step = step->next) {
     if (MayLead(*step)) return plan;
   }
   return nullptr;
@@ -247,7 +253,8 @@ const SpawnPlan* SpawnPlanOf(const posix_spawn_file_actions_t* actions) {
 int SpawnByPlan(const SpawnPlan* plan, pid_t* pid_out, const char* program, bool search,
                 const posix_spawnattr_t* attributes, char* const* argv, char* const* envp) {
   KeepErrno keep;
-  const long page = Raw(SYS_mmap, nullptr, sizeof(int), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+  const long page = Raw(SYS_mmap, nullptr, sizeof(int), PROT_READ | PROT_WRITE,
+                        MAP_SHARED | MAP_ANONYMOUS, -1, 0);
   if (page < 0 && page > -4096) return static_cast<int>(-page);
   auto* failed = reinterpret_cast<int*>(page);
   if (MayHaveThreads()) RealResolveAll();

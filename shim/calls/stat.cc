@@ -192,7 +192,9 @@ PST_COLD int AccessThroughLinks(int dirfd, const char* path, int mode, bool effe
 
 // The kernel has allowed something. By a number's link (/dev/fd/N) it looked at the reservation.
 PST_COLD int AccessByNumber(const char* path, int mode, bool effective) {
-  if (!g_config.active || path == nullptr || (strncmp(path, "/dev/", 5) != 0 && strncmp(path, "/proc/", 6) != 0)) return 0;
+  if (!g_config.active || path == nullptr ||
+      (strncmp(path, "/dev/", 5) != 0 && strncmp(path, "/proc/", 6) != 0))
+    return 0;
   KeepErrno keep;
   Scratch scratch;
   char* name = scratch.Get();
@@ -271,7 +273,8 @@ PST_EXPORT int fstatat(int dirfd, const char* path, struct stat* out, int flags)
 
 PST_EXPORT int statx(int dirfd, const char* path, int flags, unsigned mask, struct statx* out) {
   constexpr int kKnown = kStatFlags | AT_STATX_SYNC_TYPE;
-  if (PST_UNLIKELY((flags & ~kKnown) != 0 || (flags & AT_STATX_SYNC_TYPE) == AT_STATX_SYNC_TYPE)) return real.statx(dirfd, path, flags, mask, out);
+  if (PST_UNLIKELY((flags & ~kKnown) != 0 || (flags & AT_STATX_SYNC_TYPE) == AT_STATX_SYNC_TYPE))
+    return real.statx(dirfd, path, flags, mask, out);
   struct stat info;
   Result result = StatAt(dirfd, path, &info, flags);
   bool follow = (flags & AT_SYMLINK_NOFOLLOW) == 0;
@@ -317,7 +320,8 @@ PST_EXPORT int access(const char* path, int mode) {
   Result result = AccessOurs(AT_FDCWD, path, mode, false);
   if (PST_LIKELY(result == Result::kNotOurs)) {
     int kernel = real.access(path, mode);
-    if (PST_LIKELY(kernel == 0)) return (mode & (W_OK | X_OK)) == 0 ? 0 : AccessByNumber(path, mode, false);
+    if (PST_LIKELY(kernel == 0))
+      return (mode & (W_OK | X_OK)) == 0 ? 0 : AccessByNumber(path, mode, false);
     return AccessThroughLinks(AT_FDCWD, path, mode, false, kernel);
   }
   return Answer(result);
@@ -327,7 +331,8 @@ PST_EXPORT int eaccess(const char* path, int mode) {
   Result result = AccessOurs(AT_FDCWD, path, mode, true);
   if (PST_LIKELY(result == Result::kNotOurs)) {
     int kernel = real.eaccess(path, mode);
-    if (PST_LIKELY(kernel == 0)) return (mode & (W_OK | X_OK)) == 0 ? 0 : AccessByNumber(path, mode, true);
+    if (PST_LIKELY(kernel == 0))
+      return (mode & (W_OK | X_OK)) == 0 ? 0 : AccessByNumber(path, mode, true);
     return AccessThroughLinks(AT_FDCWD, path, mode, true, kernel);
   }
   return Answer(result);
@@ -348,7 +353,9 @@ PST_EXPORT int faccessat(int dirfd, const char* path, int mode, int flags) {
   if (PST_LIKELY(result == Result::kNotOurs)) {
     int kernel = real.faccessat(dirfd, path, mode, flags);
     if (PST_LIKELY(kernel == 0))
-      return (mode & (W_OK | X_OK)) == 0 || (flags & AT_SYMLINK_NOFOLLOW) != 0 ? 0 : AccessByNumber(path, mode, effective);
+      return (mode & (W_OK | X_OK)) == 0 || (flags & AT_SYMLINK_NOFOLLOW) != 0
+                 ? 0
+                 : AccessByNumber(path, mode, effective);
     return AccessThroughLinks(dirfd, path, mode, effective, kernel);
   }
   return Answer(result);

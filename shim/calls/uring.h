@@ -22,9 +22,9 @@ extern bool g_open_real;
 // At start: is liburing among the program's libraries?
 void UringDetect();
 
-// The program sets a ring up, or loads the library; or threads and processes begin to have tables of
-// numbers of their own, or to share one, where we know of one table for all of the memory. What is
-// open becomes real now.
+// The program sets a ring up, or loads the library; or threads and processes begin to have tables
+// of numbers of their own, or to share one, where we know of one table for all of the memory. What
+// is open becomes real now.
 void OpenRealFromNow();
 
 // io_uring_setup, with the kernel's answer: a number or -errno.

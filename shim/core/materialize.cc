@@ -50,20 +50,25 @@ int Freeze(pst_slot* slot, const FdEntry& entry, int real) {
   }
 }
 
-// The process's other numbers of the same open file: the sidecar keeps it for latecomers, but not for ever.
+// The process's other numbers of the same open file: the sidecar keeps it for latecomers, but not
+// for ever.
 void MaterializeTwins(int fd, const FdEntry& entry) {
-  for (int twin = PstFdNext(0, kMaxFds - 1); twin >= 0; twin = PstFdNext((unsigned)twin + 1, kMaxFds - 1)) {
+  for (int twin = PstFdNext(0, kMaxFds - 1); twin >= 0;
+       twin = PstFdNext((unsigned)twin + 1, kMaxFds - 1)) {
     FdEntry other;
-    if (twin == fd || PstFdKindOf(twin) != kFdFile || !PstFdSnapshot(twin, &other) || other.slot != entry.slot ||
-        other.generation != entry.generation || other.kind != kFdFile)
+    if (twin == fd || PstFdKindOf(twin) != kFdFile || !PstFdSnapshot(twin, &other) ||
+        other.slot != entry.slot || other.generation != entry.generation || other.kind != kFdFile)
       continue;
     const long real = Raw(SYS_fcntl, fd, F_DUPFD_CLOEXEC, 3);
     if (real < 0) return;
     PstFdForget((int)real);
     FdEntry now;
-    const bool still = PstFdSnapshot(fd, &now) && now.kind == kFdMaterialized && now.slot == entry.slot;
-    if (still) (void)PstFdBecomeReal(twin, other, (int)real);
-    else Raw(SYS_close, real);
+    const bool still =
+        PstFdSnapshot(fd, &now) && now.kind == kFdMaterialized && now.slot == entry.slot;
+    if (still)
+      (void)PstFdBecomeReal(twin, other, (int)real);
+    else
+      Raw(SYS_close, real);
   }
 }
 

@@ -32,7 +32,8 @@ void FillEntry(const Route& route, const pst_attr& attr, int flags, FdEntry* ent
   entry->warm = kNoWarm;
   entry->ns = route.view->mounts[route.mount].ns;
   // Of an O_PATH number the kernel keeps no other flag.
-  entry->flags = (uint32_t)(flags & ((flags & O_PATH) != 0 ? O_PATH | O_DIRECTORY | O_NOFOLLOW : kKeptFlags));
+  entry->flags =
+      (uint32_t)(flags & ((flags & O_PATH) != 0 ? O_PATH | O_DIRECTORY | O_NOFOLLOW : kKeptFlags));
   entry->id = route.id;
   entry->version = attr.version;
   entry->size = attr.size <= PST_MAX_FILE_BYTES ? attr.size : PST_MAX_FILE_BYTES;
@@ -104,7 +105,8 @@ PST_COLD int UnusualFlags(int flags) {
 }
 
 PST_COLD int AbsentOrRefused(const Route& route, int err, int flags) {
-  if ((err != ENOENT && err != ENOTDIR) || (flags & O_CREAT) == 0 || (flags & O_PATH) != 0) return err;
+  if ((err != ENOENT && err != ENOTDIR) || (flags & O_CREAT) == 0 || (flags & O_PATH) != 0)
+    return err;
   if (route.must_be_dir && !route.trailing_slash) return err;
   // Creating: the parent's absence comes first, as in the kernel.
   Route parent = route;
@@ -213,7 +215,8 @@ PST_COLD static int OpenAncestor(const Route& route, int flags, mode_t mode) {
   long fd = Raw(SYS_openat, AT_FDCWD, route.full, flags, mode);
   if (fd == -ENOENT && creates) return -EISDIR;
   if (fd == -ENOENT) {
-    if ((flags & O_PATH) == 0 && ((flags & O_ACCMODE) != O_RDONLY || (flags & O_TRUNC) != 0)) return -EISDIR;
+    if ((flags & O_PATH) == 0 && ((flags & O_ACCMODE) != O_RDONLY || (flags & O_TRUNC) != 0))
+      return -EISDIR;
     fd = PstAncestorFd(route.full);
     if (fd >= 0) fd = TakeOver((int)fd, (flags & O_CLOEXEC) != 0);
   }
@@ -240,7 +243,8 @@ int PstOpenAt(int dirfd, const char* path, int flags, mode_t mode, bool* handled
   PathBuffer buffer;
   route.full = nullptr;
   *handled = true;
-  if (const char* below = PstBelowNumber(path, &dirfd); PST_UNLIKELY(below != nullptr) && (flags & O_NOFOLLOW) == 0)
+  if (const char* below = PstBelowNumber(path, &dirfd);
+      PST_UNLIKELY(below != nullptr) && (flags & O_NOFOLLOW) == 0)
     path = below[0] != 0 ? below : ".";
   switch (PstRoute(dirfd, path, &buffer, &route)) {
     case Cover::kMount:

@@ -47,12 +47,14 @@ void Mark(int fd, FdKind kind) {
   }
 }
 
-// A program that limits itself to few numbers counts on having all of them. The kernel looks at the limit only
-// when it gives a number out, so for that moment it is a higher one, where the hard limit (or a privilege) allows.
+// A program that limits itself to few numbers counts on having all of them. The kernel looks at the
+// limit only when it gives a number out, so for that moment it is a higher one, where the hard
+// limit (or a privilege) allows.
 long MoveBeyond(int fd) {
   constexpr rlim_t kEnough = 1024;
   struct rlimit limit, more;
-  if (Raw(SYS_prlimit64, 0, RLIMIT_NOFILE, nullptr, &limit) != 0 || limit.rlim_cur >= kEnough) return -EINVAL;
+  if (Raw(SYS_prlimit64, 0, RLIMIT_NOFILE, nullptr, &limit) != 0 || limit.rlim_cur >= kEnough)
+    return -EINVAL;
   more = {kEnough, limit.rlim_max > kEnough ? limit.rlim_max : kEnough};
   if (Raw(SYS_prlimit64, 0, RLIMIT_NOFILE, &more, nullptr) != 0) return -EPERM;
   long high = Raw(SYS_fcntl, fd, F_DUPFD_CLOEXEC, 960);

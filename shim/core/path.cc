@@ -354,7 +354,8 @@ Cover PstRoute(int dirfd, const char* path, PathBuffer* buffer, Route* out) {
   if (prefix >= 0 && PST_LIKELY(RouteKnown(path, (uint32_t)len, out))) return Cover::kMount;
   if (prefix < 0) {
     const char* below = PstBelowNumber(path, &dirfd);
-    if (PST_UNLIKELY(below != nullptr) && below[0] != 0) return RouteSlow(dirfd, below, (uint32_t)strlen(below), buffer, out);
+    if (PST_UNLIKELY(below != nullptr) && below[0] != 0)
+      return RouteSlow(dirfd, below, (uint32_t)strlen(below), buffer, out);
   }
   uint32_t known = prefix >= 0 ? g_config.prefixes[prefix].len : 0;
   if (PST_UNLIKELY(Unclean(path + known, (uint32_t)len - known))) return RouteSlow(dirfd, path, (uint32_t)len, buffer, out);

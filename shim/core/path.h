@@ -67,8 +67,9 @@ bool PstCwdShown();
 // Its length, or -errno.
 int PstCwdGet(char* to);
 
-// A name by a directory's number (/dev/fd/N, /proc/self/fd/N/name): *fd and what follows it, "" for the
-// number's own link, "." for that with a slash behind it. Null: no such name, or no directory of ours.
+// A name by a directory's number (/dev/fd/N, /proc/self/fd/N/name): *fd and what follows it, "" for
+// the number's own link, "." for that with a slash behind it. Null: no such name, or no directory
+// of ours.
 const char* PstBelowNumber(const char* path, int* fd);
 
 // mount path + "/" + rel into `to` (PST_PATH_MAX + PST_MOUNT_PATH_MAX bytes are enough); its length.

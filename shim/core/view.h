@@ -42,8 +42,8 @@ extern const View* g_view;
 // The current view, or null before this process (or an ancestor by fork) ever joined.
 PST_INLINE const View* PstView() { return __atomic_load_n(&g_view, __ATOMIC_ACQUIRE); }
 
-// The view of the shortest way of a read, null once a thread was asked to end: reads then take the long way,
-// which is a cancellation point.
+// The view of the shortest way of a read, null once a thread was asked to end: reads then take the
+// long way, which is a cancellation point.
 extern const View* g_hot_view;
 PST_INLINE const View* PstHotView() { return __atomic_load_n(&g_hot_view, __ATOMIC_ACQUIRE); }
 PST_COLD void PstNoHotView(void (*end_point)());  // libc's pthread_testcancel

@@ -25,8 +25,8 @@ static void count_entries(const char* name) {
     if (strcmp(e->d_name, "..") != 0) wrong_inode += st.st_ino != e->d_ino;
     wrong_type += e->d_type != IFTODT(st.st_mode);
   }
-  printf("%s: %ld entries, names %lx, wrong types %ld, inodes %ld, lengths %ld\n", name, n, sum, wrong_type, wrong_inode,
-         wrong_length);
+  printf("%s: %ld entries, names %lx, wrong types %ld, inodes %ld, lengths %ld\n", name, n, sum,
+         wrong_type, wrong_inode, wrong_length);
   SHOW(readdir(dir) == NULL);
   SHOW(closedir(dir));
 }
@@ -43,7 +43,8 @@ static void many(void) {
   printf("%s %s\n", list[2]->d_name, list[n - 1]->d_name);
   n = scandir(at("odd"), &list, NULL, versionsort);
   for (int i = 0; i < n; i++) {
-    for (const char* c = list[i]->d_name; *c; c++) printf(*c > ' ' && *c < 127 ? "%c" : "\\%02x", (unsigned char)*c);
+    for (const char* c = list[i]->d_name; *c; c++)
+      printf(*c > ' ' && *c < 127 ? "%c" : "\\%02x", (unsigned char)*c);
     printf(" %d\n", list[i]->d_type);
   }
 }
@@ -57,7 +58,9 @@ static void positions(void) {
   long n = 0, wrong = 0;
   DIR *one = opendir(at("many")), *two = opendir(at("many"));
   struct dirent* e;
-  for (places[0] = telldir(one); n < kMost && (e = readdir(one)) != NULL; places[++n] = telldir(one)) names[n] = hash_of(e->d_name);
+  for (places[0] = telldir(one); n < kMost && (e = readdir(one)) != NULL;
+       places[++n] = telldir(one))
+    names[n] = hash_of(e->d_name);
   SHOW(n);
   for (int i = 0; i < 5000; i++) {
     long k = (long)(rand_r(&seed) % (unsigned)n);
@@ -136,7 +139,9 @@ static void raw_entries(void) {
   long first = 0, n = 0;
   for (int turn = 0; turn < 40; turn++) {
     n = syscall(SYS_getdents64, turn % 2 ? fd : other, buffer, sizeof buffer);
-    for (long i = 0; i < n; first++) sum += hash_of(((struct raw_entry*)(buffer + i))->d_name), i += ((struct raw_entry*)(buffer + i))->d_reclen;
+    for (long i = 0; i < n; first++)
+      sum += hash_of(((struct raw_entry*)(buffer + i))->d_name),
+          i += ((struct raw_entry*)(buffer + i))->d_reclen;
   }
   fflush(stdout);
   int ends[2];
@@ -147,7 +152,9 @@ static void raw_entries(void) {
     long k = 0;
     for (int turn = 0; turn < 40; turn++) {
       n = syscall(SYS_getdents64, fd, buffer, sizeof buffer);
-      for (long i = 0; i < n; k++) part += hash_of(((struct raw_entry*)(buffer + i))->d_name), i += ((struct raw_entry*)(buffer + i))->d_reclen;
+      for (long i = 0; i < n; k++)
+        part += hash_of(((struct raw_entry*)(buffer + i))->d_name),
+            i += ((struct raw_entry*)(buffer + i))->d_reclen;
     }
     long both[2] = {k, (long)part};
     _exit(write(ends[1], both, sizeof both) == sizeof both ? 0 : 1);
@@ -215,7 +222,8 @@ static void stream_numbers(void) {
   // Two hundred streams at once, and their numbers.
   DIR* streams[200];
   for (int i = 0; i < 200; i++) streams[i] = opendir(at(i % 2 ? "tree" : "odd"));
-  for (n = 0; n < 200; n++) if (streams[n] == NULL || dirfd(streams[n]) < 0) break;
+  for (n = 0; n < 200; n++)
+    if (streams[n] == NULL || dirfd(streams[n]) < 0) break;
   SHOW(n);
   for (int i = 0; i < 200; i++) closedir(streams[i]);
   SHOW(open(at("small"), O_RDONLY));
@@ -223,8 +231,10 @@ static void stream_numbers(void) {
 
 // Names of odd bytes, by every way to them.
 static void odd_names(void) {
-  static const char* const names[] = {"new\nline", "\xff\xfe", "trailing  ", "..foo", "...", ".hidden", " ", "a\\b", "*", "?[x]",
-                                      "%41", "tab\there", "\xc3\xa4", "-rf", "~", "#hash", "a:b", "\"q\"", "'"};
+  static const char* const names[] = {"new\nline", "\xff\xfe",  "trailing  ", "..foo", "...",
+                                      ".hidden",   " ",         "a\\b",       "*",     "?[x]",
+                                      "%41",       "tab\there", "\xc3\xa4",   "-rf",   "~",
+                                      "#hash",     "a:b",       "\"q\"",      "'"};
   char name[300], long_name[300];
   memset(long_name, 'L', 255), long_name[255] = 0;
   int dir = open(at("odd"), O_RDONLY | O_DIRECTORY);
@@ -244,7 +254,8 @@ static void odd_names(void) {
     snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
     ssize_t n = readlink(link, b, sizeof b - 1);
     b[n < 0 ? 0 : n] = 0;
-    printf("  %d %d\n", strcmp(plain(b) + 5, name) == 0, realpath(at(name), b) != NULL && strcmp(plain(b) + 5, name) == 0);
+    printf("  %d %d\n", strcmp(plain(b) + 5, name) == 0,
+           realpath(at(name), b) != NULL && strcmp(plain(b) + 5, name) == 0);
     close(fd), close(other);
   }
   SHOW(openat(dir, "\xff", O_RDONLY));

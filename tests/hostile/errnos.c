@@ -1,14 +1,41 @@
-// Every call that takes a name, on every kind of name: the errno has to be the one of a read-only file system.
+// Every call that takes a name, on every kind of name: the errno has to be the one of a read-only
+// file system.
 #include "tests/hostile/host.h"
 
 #include <sys/un.h>
 
 static char long_name[300], too_long[5000];
-static const char* names[] = {"small",      "small/",   "small/.",   "small/..", "small/x",    "small/x/y", "tree",
-                              "tree/",      "tree/.",   "tree/..",   "missing",  "missing/",   "missing/.", "missing/..",
-                              "missing/x",  "tree/new", "tree/one",  "tree/one/", "tree/../small", "./small", "",
-                              ".",          "..",       "tree//one", "missing/../small",
-                              "tree/empty", "small/../tree", long_name, long_name + 1, too_long, "tree/deep/er/e1"};
+static const char* names[] = {"small",
+                              "small/",
+                              "small/.",
+                              "small/..",
+                              "small/x",
+                              "small/x/y",
+                              "tree",
+                              "tree/",
+                              "tree/.",
+                              "tree/..",
+                              "missing",
+                              "missing/",
+                              "missing/.",
+                              "missing/..",
+                              "missing/x",
+                              "tree/new",
+                              "tree/one",
+                              "tree/one/",
+                              "tree/../small",
+                              "./small",
+                              "",
+                              ".",
+                              "..",
+                              "tree//one",
+                              "missing/../small",
+                              "tree/empty",
+                              "small/../tree",
+                              long_name,
+                              long_name + 1,
+                              too_long,
+                              "tree/deep/er/e1"};
 enum { kNames = sizeof names / sizeof *names };
 
 // How the name is given: absolute, relative to the working directory, relative to a descriptor.
@@ -33,22 +60,26 @@ static void prepare(void) {
 }
 
 static const char* shown(const char* name) {
-  return name == long_name ? "256 n" : name == long_name + 1 ? "255 n" : name == too_long ? "5000 bytes" : name;
+  return name == long_name       ? "256 n"
+         : name == long_name + 1 ? "255 n"
+         : name == too_long      ? "5000 bytes"
+                                 : name;
 }
 
-#define ON_NAMES(what, call)                                                                          \
-  for (enum way way = kAbsolute; way <= kDirfd; way++) {                                              \
-    for (int i = 0; i < kNames; i++) {                                                                \
-      /* Of a name that is too long the kernel hears only after it has refused to write. */            \
-      if (names[i] == long_name && only_parents) continue;                                            \
-      const char* p = spelled(way, names[i]);                                                         \
-      int d = dir_of(way);                                                                            \
-      (void)d;                                                                                        \
-      errno = 0;                                                                                      \
-      long result = (long)(call);                                                                     \
-      int err = errno;                                                                                \
-      printf("%d %s(%s) = %ld %s\n", way, what, shown(names[i]), result, result < 0 ? strerrorname_np(err) : ""); \
-    }                                                                                                 \
+#define ON_NAMES(what, call)                                                                \
+  for (enum way way = kAbsolute; way <= kDirfd; way++) {                                    \
+    for (int i = 0; i < kNames; i++) {                                                      \
+      /* Of a name that is too long the kernel hears only after it has refused to write. */ \
+      if (names[i] == long_name && only_parents) continue;                                  \
+      const char* p = spelled(way, names[i]);                                               \
+      int d = dir_of(way);                                                                  \
+      (void)d;                                                                              \
+      errno = 0;                                                                            \
+      long result = (long)(call);                                                           \
+      int err = errno;                                                                      \
+      printf("%d %s(%s) = %ld %s\n", way, what, shown(names[i]), result,                    \
+             result < 0 ? strerrorname_np(err) : "");                                       \
+    }                                                                                       \
   }
 
 static void looks(void) {
@@ -76,23 +107,54 @@ static void looks(void) {
   static struct statvfs vfs;
   ON_NAMES("statvfs", statvfs(p, &vfs));
   ON_NAMES("getxattr", names[i][0] == 'm' ? getxattr(p, "user.x", b, 10) : 0);
-  ON_NAMES("opendir", ({ DIR* dir = opendir(p); int e = errno; if (dir) closedir(dir); errno = e; dir ? 0 : -1; }));
-  ON_NAMES("chdir", ({ int r = chdir(p), e = errno; if (r == 0 && fchdir(folder) != 0) _exit(9); errno = e; r; }));
-  ON_NAMES("exec", strstr(p, "tree/") || p[0] == 0 || strstr(p, "miss") ? execveat(d, p, (char*[]){"x", NULL}, NULL, 0) : -3);
+  ON_NAMES("opendir", ({
+             DIR* dir = opendir(p);
+             int e = errno;
+             if (dir) closedir(dir);
+             errno = e;
+             dir ? 0 : -1;
+           }));
+  ON_NAMES("chdir", ({
+             int r = chdir(p), e = errno;
+             if (r == 0 && fchdir(folder) != 0) _exit(9);
+             errno = e;
+             r;
+           }));
+  ON_NAMES("exec", strstr(p, "tree/") || p[0] == 0 || strstr(p, "miss")
+                       ? execveat(d, p, (char*[]){"x", NULL}, NULL, 0)
+                       : -3);
 }
 
 static void opens(void) {
-  static const int flags[] = {O_RDONLY, O_WRONLY, O_RDWR, O_RDONLY | O_CREAT, O_WRONLY | O_CREAT,
-      O_RDWR | O_CREAT | O_EXCL, O_RDONLY | O_CREAT | O_EXCL, O_RDONLY | O_TRUNC, O_WRONLY | O_TRUNC, O_RDONLY | O_APPEND,
-      O_RDONLY | O_DIRECTORY, O_RDWR | O_DIRECTORY, O_PATH, O_PATH | O_DIRECTORY,
-      O_PATH | O_NOFOLLOW, O_PATH | O_RDWR | O_CREAT, O_RDONLY | O_NOFOLLOW, O_TMPFILE | O_RDWR,
-      O_TMPFILE | O_WRONLY | O_EXCL, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_SYNC, O_CREAT | O_NOFOLLOW, O_RDONLY | O_ASYNC};
+  static const int flags[] = {O_RDONLY,
+                              O_WRONLY,
+                              O_RDWR,
+                              O_RDONLY | O_CREAT,
+                              O_WRONLY | O_CREAT,
+                              O_RDWR | O_CREAT | O_EXCL,
+                              O_RDONLY | O_CREAT | O_EXCL,
+                              O_RDONLY | O_TRUNC,
+                              O_WRONLY | O_TRUNC,
+                              O_RDONLY | O_APPEND,
+                              O_RDONLY | O_DIRECTORY,
+                              O_RDWR | O_DIRECTORY,
+                              O_PATH,
+                              O_PATH | O_DIRECTORY,
+                              O_PATH | O_NOFOLLOW,
+                              O_PATH | O_RDWR | O_CREAT,
+                              O_RDONLY | O_NOFOLLOW,
+                              O_TMPFILE | O_RDWR,
+                              O_TMPFILE | O_WRONLY | O_EXCL,
+                              O_RDONLY | O_NONBLOCK | O_NOCTTY | O_SYNC,
+                              O_CREAT | O_NOFOLLOW,
+                              O_RDONLY | O_ASYNC};
   prepare();
   for (size_t f = 0; f < sizeof flags / sizeof *flags; f++) {
     for (enum way way = kAbsolute; way <= kDirfd; way++) {
       for (int i = 0; i < kNames; i++) {
         char what[100];
-        if (strcmp(names[i], "..") == 0 && (flags[f] & ~(O_DIRECTORY | O_PATH | O_NOFOLLOW))) continue;  // above the mount
+        if (strcmp(names[i], "..") == 0 && (flags[f] & ~(O_DIRECTORY | O_PATH | O_NOFOLLOW)))
+          continue;  // above the mount
         snprintf(what, sizeof what, "%d open %o %.40s", way, flags[f], shown(names[i]));
         show_fd(what, openat(dir_of(way), spelled(way, names[i]), flags[f], 0600));
       }
@@ -128,23 +190,26 @@ static void changes(void) {
   ON_NAMES("fopen wx", strcmp(names[i], "..") && fopen(p, "wx") == NULL ? -1 : 0);
   ON_NAMES("fopen r+", strcmp(names[i], "..") && fopen(p, "r+") == NULL ? -1 : 0);
   ON_NAMES("bind", ({
-    struct sockaddr_un a = {.sun_family = AF_UNIX};
-    int s = socket(AF_UNIX, SOCK_STREAM, 0), r = 0, e = 0;
-    if (p[0] != 0 && p[strlen(p) - 1] != '/' && strcmp(names[i], "..") && strlen(p) < sizeof a.sun_path) {
-      strcpy(a.sun_path, p);
-      r = bind(s, (struct sockaddr*)&a, sizeof a);
-      e = errno;
-    }
-    close(s);
-    errno = e;
-    r;
-  }));
+             struct sockaddr_un a = {.sun_family = AF_UNIX};
+             int s = socket(AF_UNIX, SOCK_STREAM, 0), r = 0, e = 0;
+             if (p[0] != 0 && p[strlen(p) - 1] != '/' && strcmp(names[i], "..") &&
+                 strlen(p) < sizeof a.sun_path) {
+               strcpy(a.sun_path, p);
+               r = bind(s, (struct sockaddr*)&a, sizeof a);
+               e = errno;
+             }
+             close(s);
+             errno = e;
+             r;
+           }));
 }
 
 static void renames(void) {
   only_parents = 1;
-  static const char* const others[] = {"small", "tree", "tree/empty", "missing", "new", "new/", "tree/", "missing/x", "tree/one/x",
-                                       ".", "..", "", "tree/deep/er/below", "/etc/hostname", "/tmp/penstock-never/x"};
+  static const char* const others[] = {
+      "small", "tree",  "tree/empty",         "missing",       "new",
+      "new/",  "tree/", "missing/x",          "tree/one/x",    ".",
+      "..",    "",      "tree/deep/er/below", "/etc/hostname", "/tmp/penstock-never/x"};
   prepare();
   for (size_t o = 0; o < sizeof others / sizeof *others; o++) {
     const char* q = others[o];

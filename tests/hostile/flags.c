@@ -6,18 +6,30 @@
 static void resolve(void) {
   static const struct {
     unsigned long long flags, resolve;
-  } hows[] = {{O_RDONLY, 0}, {O_RDONLY, RESOLVE_BENEATH}, {O_RDONLY, RESOLVE_IN_ROOT}, {O_RDONLY, RESOLVE_NO_SYMLINKS},
-              {O_RDONLY, RESOLVE_NO_MAGICLINKS}, {O_RDONLY, RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS},
-              {O_RDONLY, RESOLVE_BENEATH | RESOLVE_IN_ROOT}, {O_RDONLY, 1ull << 40}, {1ull << 40, 0},
-              {O_PATH, RESOLVE_BENEATH}, {O_RDONLY | O_DIRECTORY, RESOLVE_BENEATH}, {O_WRONLY | O_CREAT, RESOLVE_BENEATH},
+  } hows[] = {{O_RDONLY, 0},
+              {O_RDONLY, RESOLVE_BENEATH},
+              {O_RDONLY, RESOLVE_IN_ROOT},
+              {O_RDONLY, RESOLVE_NO_SYMLINKS},
+              {O_RDONLY, RESOLVE_NO_MAGICLINKS},
+              {O_RDONLY, RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS},
+              {O_RDONLY, RESOLVE_BENEATH | RESOLVE_IN_ROOT},
+              {O_RDONLY, 1ull << 40},
+              {1ull << 40, 0},
+              {O_PATH, RESOLVE_BENEATH},
+              {O_RDONLY | O_DIRECTORY, RESOLVE_BENEATH},
+              {O_WRONLY | O_CREAT, RESOLVE_BENEATH},
               {O_RDONLY | O_CREAT, 0}};
-  static const char* const names[] = {"small", "tree/../small", "../small", "..", ".", "tree", "/small", "missing", "tree/one",
-                                      "tree/deep/../../small", "/../small", "small/..", "", "missing/.."};
-  int dirs[] = {open(root, O_RDONLY | O_DIRECTORY), open(root, O_PATH), open(at("tree"), O_RDONLY), open(at("small"), O_RDONLY), -1};
+  static const char* const names[] = {
+      "small",     "tree/../small", "../small", "..",        ".",
+      "tree",      "/small",        "missing",  "tree/one",  "tree/deep/../../small",
+      "/../small", "small/..",      "",         "missing/.."};
+  int dirs[] = {open(root, O_RDONLY | O_DIRECTORY), open(root, O_PATH), open(at("tree"), O_RDONLY),
+                open(at("small"), O_RDONLY), -1};
   for (size_t h = 0; h < sizeof hows / sizeof *hows; h++) {
     for (size_t n = 0; n < sizeof names / sizeof *names; n++) {
       for (size_t d = 0; d < sizeof dirs / sizeof *dirs; d++) {
-        if ((hows[h].flags & O_CREAT) && strncmp(names[n], "../", 3) == 0) continue;  // above a mount nothing is made
+        if ((hows[h].flags & O_CREAT) && strncmp(names[n], "../", 3) == 0)
+          continue;  // above a mount nothing is made
         struct open_how how = {.flags = hows[h].flags, .resolve = hows[h].resolve};
         char what[100];
         snprintf(what, sizeof what, "openat2 %zu %s dir %zu", h, names[n], d);

@@ -1,7 +1,7 @@
-/* The host program of the hostile cases: each does what few programs do, and prints what it saw. The runner starts
- * it twice, on a plain directory that is mounted read-only and on the same data under a mount of Penstock's, and
- * compares the output byte for byte.
- *   hostile_host list | CASE ROOT [plain|mount] */
+/* The host program of the hostile cases: each does what few programs do, and prints what it saw.
+ * The runner starts it twice, on a plain directory that is mounted read-only and on the same data
+ * under a mount of Penstock's, and compares the output byte for byte. hostile_host list | CASE ROOT
+ * [plain|mount] */
 #include "tests/hostile/host.h"
 
 const char* root;
@@ -9,8 +9,9 @@ int mounted;
 const char* self;
 
 static const struct hostile_case* const families[] = {
-    errno_cases,   flag_cases,    directory_cases, walk_cases,   number_cases, process_cases, spawn_cases,
-    sharing_cases, link_cases,    thread_cases,    signal_cases, loader_cases, stream_cases};
+    errno_cases,   flag_cases,   directory_cases, walk_cases, number_cases,
+    process_cases, spawn_cases,  sharing_cases,   link_cases, thread_cases,
+    signal_cases,  loader_cases, stream_cases};
 
 int main(int argc, char** argv) {
   if (argc < 2) return 2;

@@ -9,9 +9,9 @@ struct hostile_case {
 };
 
 // One list a file, ended by a null name.
-extern const struct hostile_case errno_cases[], flag_cases[], directory_cases[], walk_cases[], number_cases[],
-    process_cases[], spawn_cases[], sharing_cases[], link_cases[], thread_cases[], signal_cases[], loader_cases[],
-    stream_cases[];
+extern const struct hostile_case errno_cases[], flag_cases[], directory_cases[], walk_cases[],
+    number_cases[], process_cases[], spawn_cases[], sharing_cases[], link_cases[], thread_cases[],
+    signal_cases[], loader_cases[], stream_cases[];
 
 // A child that runs `body` and ends without exit handlers; what it exits with is printed.
 #define IN_CHILD(body)        \

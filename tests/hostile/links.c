@@ -50,7 +50,8 @@ static void number_links(void) {
 
 static void rooted(void) {
   char b[32] = "", folder[] = "/tmp/penstock-root-XXXXXX";
-  int fd = open_or_die(at("numbers")), dir = open(at("tree"), O_RDONLY | O_DIRECTORY), big = open_or_die(at("cold/j"));
+  int fd = open_or_die(at("numbers")), dir = open(at("tree"), O_RDONLY | O_DIRECTORY),
+      big = open_or_die(at("cold/j"));
   (void)!mkdtemp(folder);
   if (geteuid() != 0 || chroot(folder) != 0) {
     printf("no root\n");
@@ -88,7 +89,11 @@ static void standard_input(void) {
   SHOW(fcntl(0, F_GETFD));
   SHOW(open(at("small"), O_RDONLY));
   SHOW(read(0, line, 5));
-  IN_CHILD({ close(0); SHOW(open(at("numbers"), O_RDONLY)); SHOW(system("head -n 1; head -c 3 /dev/stdin")); });
+  IN_CHILD({
+    close(0);
+    SHOW(open(at("numbers"), O_RDONLY));
+    SHOW(system("head -n 1; head -c 3 /dev/stdin"));
+  });
   SHOW(lseek(0, 0, SEEK_CUR));
 }
 static void standard_input_again(void) {
@@ -115,7 +120,10 @@ static void standard_input_again(void) {
   SHOW(getchar());
   SHOW(fseek(stdin, 20, SEEK_SET));
   SHOW(getchar());
-  IN_CHILD({ SHOW(getchar()); exit(0); });
+  IN_CHILD({
+    SHOW(getchar());
+    exit(0);
+  });
   SHOW(freopen(at("missing"), "r", stdin) == NULL ? -1 : 0);
   // Output cannot go there; where it was it goes on.
   FILE* out = fopen("/dev/null", "w");
@@ -127,12 +135,34 @@ static void standard_input_again(void) {
 }
 
 static void dev_stdin(void) {
-  static const char* const commands[] = {"head -n 2 /dev/stdin <\"$F\"", "cat - <\"$F\" | head -n 1", "{ head -c 3 >/dev/null; head -n 1 /dev/stdin; } <\"$F\"",
-      "cat /dev/fd/3 3<\"$F\" | tail -n 1", "diff /dev/fd/3 /dev/fd/4 3<\"$F\" 4<\"$F\" && echo same", "wc -c </proc/self/fd/0 <\"$F\"", "test -f /dev/stdin <\"$F\" && echo file",
-      "[ /dev/stdin -ef \"$F\" ] <\"$F\" && echo the same file", "stat -L -c '%F %s' /dev/stdin <\"$F\"", "stat -L -c '%F %s' - <\"$F\"", "tail -c 6 <\"$F\"", "tac /dev/stdin <\"$F\" | head -n 1",
-      "cmp - \"$F\" <\"$F\" && echo equal", "sort -rn /dev/stdin <\"$F\" | head -n 1", "exec 3<\"$F\"; exec 3<&-; cat <&3", "exec 3<\"$F\"; read a <&3; read b <&3; echo $a $b; exec 4<&3; read c <&4; read d <&3; echo $c $d",
-      "exec <\"$F\"; read a; read b; echo $a $b; exec <\"$D/small\"; read a; echo $a", "cat <<X 3<\"$F\"\n$(head -n 1 <&3)\nX", "dd bs=4 skip=2 count=1 <\"$F\" 2>/dev/null; echo", "ls /proc/self/fd/0 -lL <\"$F\" | cut -c1",
-      "(exec 9<\"$D/tree\"; cat /dev/fd/9/one; ls /proc/self/fd/9/)", "cd \"$D\" && cat ./small ../*/small >/dev/null && echo *all", "echo x >\"$D/new\" || echo refused", "echo x >>\"$F\" || echo refused", ": >\"$D/tree\" || echo refused", "exec 5<>\"$F\" || echo refused"};
+  static const char* const commands[] = {
+      "head -n 2 /dev/stdin <\"$F\"",
+      "cat - <\"$F\" | head -n 1",
+      "{ head -c 3 >/dev/null; head -n 1 /dev/stdin; } <\"$F\"",
+      "cat /dev/fd/3 3<\"$F\" | tail -n 1",
+      "diff /dev/fd/3 /dev/fd/4 3<\"$F\" 4<\"$F\" && echo same",
+      "wc -c </proc/self/fd/0 <\"$F\"",
+      "test -f /dev/stdin <\"$F\" && echo file",
+      "[ /dev/stdin -ef \"$F\" ] <\"$F\" && echo the same file",
+      "stat -L -c '%F %s' /dev/stdin <\"$F\"",
+      "stat -L -c '%F %s' - <\"$F\"",
+      "tail -c 6 <\"$F\"",
+      "tac /dev/stdin <\"$F\" | head -n 1",
+      "cmp - \"$F\" <\"$F\" && echo equal",
+      "sort -rn /dev/stdin <\"$F\" | head -n 1",
+      "exec 3<\"$F\"; exec 3<&-; cat <&3",
+      "exec 3<\"$F\"; read a <&3; read b <&3; echo $a $b; exec 4<&3; read c <&4; read d <&3; echo "
+      "$c $d",
+      "exec <\"$F\"; read a; read b; echo $a $b; exec <\"$D/small\"; read a; echo $a",
+      "cat <<X 3<\"$F\"\n$(head -n 1 <&3)\nX",
+      "dd bs=4 skip=2 count=1 <\"$F\" 2>/dev/null; echo",
+      "ls /proc/self/fd/0 -lL <\"$F\" | cut -c1",
+      "(exec 9<\"$D/tree\"; cat /dev/fd/9/one; ls /proc/self/fd/9/)",
+      "cd \"$D\" && cat ./small ../*/small >/dev/null && echo *all",
+      "echo x >\"$D/new\" || echo refused",
+      "echo x >>\"$F\" || echo refused",
+      ": >\"$D/tree\" || echo refused",
+      "exec 5<>\"$F\" || echo refused"};
   setenv("F", at("numbers"), 1);
   setenv("D", root, 1);
   for (size_t i = 0; i < sizeof commands / sizeof *commands; i++) {
@@ -150,9 +180,7 @@ static void dev_stdin(void) {
   }
 }
 
-const struct hostile_case link_cases[] = {{"number_links", number_links},
-                                          {"rooted", rooted},
-                                          {"standard_input", standard_input},
-                                          {"standard_input_again", standard_input_again},
-                                          {"dev_stdin", dev_stdin},
-                                          {NULL, NULL}};
+const struct hostile_case link_cases[] = {
+    {"number_links", number_links},     {"rooted", rooted},
+    {"standard_input", standard_input}, {"standard_input_again", standard_input_again},
+    {"dev_stdin", dev_stdin},           {NULL, NULL}};

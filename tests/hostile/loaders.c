@@ -4,16 +4,17 @@
 #include <linux/audit.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
+#include <stddef.h>
 #include <sys/personality.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
-#include <stddef.h>
 #include <ucontext.h>
 
 extern char** environ;
 
 static void libraries(void) {
-  static const int flags[] = {RTLD_NOW, RTLD_LAZY | RTLD_GLOBAL, RTLD_NOW | RTLD_DEEPBIND, RTLD_NOW | RTLD_NODELETE};
+  static const int flags[] = {RTLD_NOW, RTLD_LAZY | RTLD_GLOBAL, RTLD_NOW | RTLD_DEEPBIND,
+                              RTLD_NOW | RTLD_NODELETE};
   for (int i = 0; i < 4; i++) {
     void* library = dlopen(at("lib.so"), flags[i]);
     SHOW(library != NULL);
@@ -32,22 +33,28 @@ static void libraries(void) {
   printf("%s\n", strstr(dlerror(), "invalid ELF header") != NULL || 1 ? "an error" : "");
   SHOW(dlopen(at("tree"), RTLD_NOW) == NULL);
   SHOW(dlopen("lib.so", RTLD_NOW) == NULL);
-  int (*by_default)(const char*, int, ...) = (int (*)(const char*, int, ...))dlsym(RTLD_DEFAULT, "open64");
+  int (*by_default)(const char*, int, ...) =
+      (int (*)(const char*, int, ...))dlsym(RTLD_DEFAULT, "open64");
   int (*by_next)(const char*, int, ...) = (int (*)(const char*, int, ...))dlsym(RTLD_NEXT, "open");
   show_rest("default", by_default(at("small"), O_RDONLY));
   show_rest("next", by_next(at("small"), O_RDONLY));
   void* libc = dlopen("libc.so.6", RTLD_NOW | RTLD_NOLOAD);
-  static const char* const names[] = {"open", "openat", "read", "pread64", "fopen", "opendir", "stat", "mmap", "close", "dup2", "glob", "nftw", "realpath", "scandir", "posix_spawn", "system"};
+  static const char* const names[] = {
+      "open",  "openat", "read", "pread64", "fopen",    "opendir", "stat",        "mmap",
+      "close", "dup2",   "glob", "nftw",    "realpath", "scandir", "posix_spawn", "system"};
   for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
-    void *one = dlsym(libc, names[i]), *other = dlsym(RTLD_DEFAULT, names[i]), *third = dlvsym(RTLD_DEFAULT, names[i], "GLIBC_2.2.5");
+    void *one = dlsym(libc, names[i]), *other = dlsym(RTLD_DEFAULT, names[i]),
+         *third = dlvsym(RTLD_DEFAULT, names[i], "GLIBC_2.2.5");
     printf("%s %d %d\n", names[i], one == other, one != NULL && third != NULL);
   }
 #ifdef __x86_64__
   char b[64] = "";
-  FILE* (*fopen_old)(const char*, const char*) = (FILE * (*)(const char*, const char*))dlvsym(RTLD_DEFAULT, "fopen", "GLIBC_2.2.5");
+  FILE* (*fopen_old)(const char*, const char*) =
+      (FILE * (*)(const char*, const char*)) dlvsym(RTLD_DEFAULT, "fopen", "GLIBC_2.2.5");
   FILE* f = fopen_old(at("small"), "r");
   SHOW(f != NULL && fgets(b, sizeof b, f) != NULL);
-  char* (*realpath_old)(const char*, char*) = (char* (*)(const char*, char*))dlvsym(RTLD_DEFAULT, "realpath", "GLIBC_2.2.5");
+  char* (*realpath_old)(const char*, char*) =
+      (char* (*)(const char*, char*))dlvsym(RTLD_DEFAULT, "realpath", "GLIBC_2.2.5");
   static char resolved[4096];
   SHOW(realpath_old != NULL && realpath_old(at("tree/../small"), resolved) != NULL);
   printf("%s\n", plain(resolved));
@@ -82,7 +89,8 @@ static void late_reads(void) {
   IN_CHILD(quick_exit(4));
 }
 
-// Little address space: covered paths work, or say clearly that they do not; never other bytes, never the disk's.
+// Little address space: covered paths work, or say clearly that they do not; never other bytes,
+// never the disk's.
 static void address_space(void) {
   char b[64] = "";
   struct rlimit limit;
@@ -97,10 +105,14 @@ static void address_space(void) {
     SHOW(opendir(at("tree")) != NULL);
   });
   char command[5000];
-  snprintf(command, sizeof command, "ulimit -v 2000000; cat '%s'; head -c 10 '%s' | wc -c; ls '%s'", at("small"), at("cold/n"), at("tree"));
+  snprintf(command, sizeof command, "ulimit -v 2000000; cat '%s'; head -c 10 '%s' | wc -c; ls '%s'",
+           at("small"), at("cold/n"), at("tree"));
   fflush(stdout);
   SHOW(system(command));
-  snprintf(command, sizeof command, "ulimit -n 24; cat '%s'; ulimit -s 256; cat '%s'; ulimit -d 20000; cat '%s'; ulimit -f 0; cat '%s'; ulimit -l 0; cat '%s'", at("small"), at("small"), at("small"), at("small"), at("small"));
+  snprintf(command, sizeof command,
+           "ulimit -n 24; cat '%s'; ulimit -s 256; cat '%s'; ulimit -d 20000; cat '%s'; ulimit -f "
+           "0; cat '%s'; ulimit -l 0; cat '%s'",
+           at("small"), at("small"), at("small"), at("small"), at("small"));
   fflush(stdout);
   SHOW(system(command));
 }
@@ -115,7 +127,8 @@ static void core_size(void) {
   limit.rlim_cur = limit.rlim_max;
   (void)!mkdtemp(folder);
   fflush(stdout);
-  if (first == '|' || first == '/' || limit.rlim_max < (1 << 28) || setrlimit(RLIMIT_CORE, &limit) != 0) {
+  if (first == '|' || first == '/' || limit.rlim_max < (1 << 28) ||
+      setrlimit(RLIMIT_CORE, &limit) != 0) {
     printf("core small 1\n");
     rmdir(folder);
     return;
@@ -141,19 +154,21 @@ static void core_size(void) {
   printf("core small %d\n", most < (16 << 20));
 }
 
-// A sandbox that forbids what reading needs not: open and read go on for what is known; it never dies of us.
+// A sandbox that forbids what reading needs not: open and read go on for what is known; it never
+// dies of us.
 static void sandboxed(void) {
   char b[64] = "";
   int fd = open_or_die(at("numbers"));
   SHOW(read(fd, b, 10));
   struct stat st;
   SHOW(stat(at("small"), &st));
-  struct sock_filter filter[] = {BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
-                                 BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_socket, 2, 0),
-                                 BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_connect, 1, 0),
-                                 BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_ptrace, 0, 1),
-                                 BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS),
-                                 BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW)};
+  struct sock_filter filter[] = {
+      BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_socket, 2, 0),
+      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_connect, 1, 0),
+      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_ptrace, 0, 1),
+      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS),
+      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW)};
   struct sock_fprog program = {sizeof filter / sizeof *filter, filter};
   SHOW(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0));
   SHOW(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program));
@@ -165,7 +180,10 @@ static void sandboxed(void) {
 
 static void personalities(void) {
   char command[5000];
-  snprintf(command, sizeof command, "setarch -R cat '%s'; setarch --read-implies-exec head -n 1 '%s'; setarch --addr-compat-layout tail -n 1 '%s'; nice -n 5 cat '%s'; setsid -w cat '%s'", at("small"), at("numbers"), at("numbers"), at("small"), at("small"));
+  snprintf(command, sizeof command,
+           "setarch -R cat '%s'; setarch --read-implies-exec head -n 1 '%s'; setarch "
+           "--addr-compat-layout tail -n 1 '%s'; nice -n 5 cat '%s'; setsid -w cat '%s'",
+           at("small"), at("numbers"), at("numbers"), at("small"), at("small"));
   SHOW(system(command));
   SHOW(personality(ADDR_NO_RANDOMIZE) >= 0);
   char name[4096];
@@ -178,7 +196,8 @@ static char context_result[64];
 static void in_context(void) {
   int fd = open(at("cold/p"), O_RDONLY);
   static char b[3000];
-  snprintf(context_result, sizeof context_result, "%zd %zd", read(fd, b, sizeof b), pread(fd, b, 10, 65530));
+  snprintf(context_result, sizeof context_result, "%zd %zd", read(fd, b, sizeof b),
+           pread(fd, b, 10, 65530));
 }
 // Coroutines: a stack of a few KiB that the library has never seen.
 static void coroutine(void) {
@@ -190,6 +209,8 @@ static void coroutine(void) {
   printf("%s\n", context_result);
 }
 
-const struct hostile_case loader_cases[] = {{"libraries", libraries}, {"late_reads", late_reads}, {"address_space", address_space},
-                                            {"core_size", core_size}, {"sandboxed", sandboxed},   {"personalities", personalities},
-                                            {"coroutine", coroutine}, {NULL, NULL}};
+const struct hostile_case loader_cases[] = {
+    {"libraries", libraries},         {"late_reads", late_reads},
+    {"address_space", address_space}, {"core_size", core_size},
+    {"sandboxed", sandboxed},         {"personalities", personalities},
+    {"coroutine", coroutine},         {NULL, NULL}};

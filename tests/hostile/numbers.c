@@ -1,4 +1,5 @@
-// Descriptor numbers: given out, used up, closed behind our back, replaced by every call that makes one.
+// Descriptor numbers: given out, used up, closed behind our back, replaced by every call that makes
+// one.
 #include "tests/hostile/host.h"
 
 #include <sys/resource.h>
@@ -16,7 +17,8 @@ static void limit_to(rlim_t most) {
 static void emfile(void) {
   int fd[200], n = 0, ends[2];
   limit_to(24);
-  while (n < 200 && (fd[n] = open(at(n % 2 ? "small" : "numbers"), O_RDONLY)) >= 0) printf("%d ", fd[n++]);
+  while (n < 200 && (fd[n] = open(at(n % 2 ? "small" : "numbers"), O_RDONLY)) >= 0)
+    printf("%d ", fd[n++]);
   printf("then %s\n", strerrorname_np(errno));
   char b[8];
   for (int i = 0; i < n; i++) printf("%zd ", read(fd[i], b, 8));
@@ -79,45 +81,84 @@ static void reads_at_the_limit(void) {
 static int fresh_by(int how) {
   int ends[2];
   switch (how) {
-    case 0: return open("/dev/null", O_RDONLY);
-    case 1: return pipe(ends) == 0 ? ends[0] : -1;
-    case 2: return socket(AF_UNIX, SOCK_STREAM, 0);
-    case 3: return socketpair(AF_UNIX, SOCK_STREAM, 0, ends) == 0 ? ends[0] : -1;
-    case 4: return eventfd(5, 0);
-    case 5: return timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK);
-    case 6: return signalfd(-1, &(sigset_t){0}, SFD_NONBLOCK);
-    case 7: return memfd_create("m", 0);
-    case 8: return epoll_create(1);
-    case 9: return epoll_create1(0);
-    case 10: return inotify_init();
-    case 11: return inotify_init1(0);
-    case 12: return fileno(tmpfile());
-    case 13: { char name[] = "/tmp/penstock-fresh-XXXXXX"; int fd = mkstemp(name); unlink(name); return fd; }
-    case 14: return posix_openpt(O_RDWR);
-    case 15: return dup(0);
-    case 16: return fcntl(0, F_DUPFD_CLOEXEC, 3);
-    case 17: return (int)syscall(SYS_pidfd_open, getpid(), 0);
-    case 18: return fileno(fopen("/dev/null", "r"));
-    case 19: return dirfd(opendir("/"));
-    case 20: return fileno(popen("true", "r"));
-    case 21: return openat(AT_FDCWD, "/", O_PATH);
-    case 22: return (int)syscall(SYS_userfaultfd, O_CLOEXEC) >= 0 ? 3 : open("/dev/null", O_RDONLY);
-    case 23: return fileno(fmemopen(NULL, 10, "r") != NULL ? fopen("/dev/null", "r") : stdin);
-    case 24: return (int)syscall(SYS_dup, 0);
-    case 25: return (int)syscall(SYS_socket, AF_UNIX, SOCK_STREAM, 0);
-    case 26: return creat("/tmp/penstock-fresh", 0600);
-    case 27: return shm_open("/penstock-fresh", O_CREAT | O_RDWR, 0600);
-    case 28: return openat(AT_FDCWD, "/tmp", O_TMPFILE | O_RDWR, 0600);
-    case 29: return (int)syscall(SYS_open_tree, AT_FDCWD, "/", 0);
-    default: return -2;
+    case 0:
+      return open("/dev/null", O_RDONLY);
+    case 1:
+      return pipe(ends) == 0 ? ends[0] : -1;
+    case 2:
+      return socket(AF_UNIX, SOCK_STREAM, 0);
+    case 3:
+      return socketpair(AF_UNIX, SOCK_STREAM, 0, ends) == 0 ? ends[0] : -1;
+    case 4:
+      return eventfd(5, 0);
+    case 5:
+      return timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK);
+    case 6:
+      return signalfd(-1, &(sigset_t){0}, SFD_NONBLOCK);
+    case 7:
+      return memfd_create("m", 0);
+    case 8:
+      return epoll_create(1);
+    case 9:
+      return epoll_create1(0);
+    case 10:
+      return inotify_init();
+    case 11:
+      return inotify_init1(0);
+    case 12:
+      return fileno(tmpfile());
+    case 13: {
+      char name[] = "/tmp/penstock-fresh-XXXXXX";
+      int fd = mkstemp(name);
+      unlink(name);
+      return fd;
+    }
+    case 14:
+      return posix_openpt(O_RDWR);
+    case 15:
+      return dup(0);
+    case 16:
+      return fcntl(0, F_DUPFD_CLOEXEC, 3);
+    case 17:
+      return (int)syscall(SYS_pidfd_open, getpid(), 0);
+    case 18:
+      return fileno(fopen("/dev/null", "r"));
+    case 19:
+      return dirfd(opendir("/"));
+    case 20:
+      return fileno(popen("true", "r"));
+    case 21:
+      return openat(AT_FDCWD, "/", O_PATH);
+    case 22:
+      return (int)syscall(SYS_userfaultfd, O_CLOEXEC) >= 0 ? 3 : open("/dev/null", O_RDONLY);
+    case 23:
+      return fileno(fmemopen(NULL, 10, "r") != NULL ? fopen("/dev/null", "r") : stdin);
+    case 24:
+      return (int)syscall(SYS_dup, 0);
+    case 25:
+      return (int)syscall(SYS_socket, AF_UNIX, SOCK_STREAM, 0);
+    case 26:
+      return creat("/tmp/penstock-fresh", 0600);
+    case 27:
+      return shm_open("/penstock-fresh", O_CREAT | O_RDWR, 0600);
+    case 28:
+      return openat(AT_FDCWD, "/tmp", O_TMPFILE | O_RDWR, 0600);
+    case 29:
+      return (int)syscall(SYS_open_tree, AT_FDCWD, "/", 0);
+    default:
+      return -2;
   }
 }
 
-// A number of a covered file is closed in a way nobody sees, then given out by the kernel through each call.
+// A number of a covered file is closed in a way nobody sees, then given out by the kernel through
+// each call.
 static long kernel_close(int fd) {
 #if defined(__x86_64__)
   long result;
-  __asm__ volatile("syscall" : "=a"(result) : "a"(SYS_close), "D"((long)fd) : "rcx", "r11", "memory");
+  __asm__ volatile("syscall"
+                   : "=a"(result)
+                   : "a"(SYS_close), "D"((long)fd)
+                   : "rcx", "r11", "memory");
   return result;
 #else
   return close(fd);
@@ -134,7 +175,8 @@ static void stale_numbers(void) {
     if (fresh == -2) break;
     st.st_mode = 0;
     int result = fstat(fd, &st);
-    printf("%d: %d, %d, type %o, size %d, ", how, fresh == fd, result, st.st_mode & S_IFMT, st.st_size == 108894);
+    printf("%d: %d, %d, type %o, size %d, ", how, fresh == fd, result, st.st_mode & S_IFMT,
+           st.st_size == 108894);
     int flags = fcntl(fd, F_GETFL);
     if (flags >= 0) fcntl(fd, F_SETFL, flags | O_NONBLOCK);
     memset(b, 0, sizeof b);
@@ -154,9 +196,11 @@ static void received_numbers(void) {
   (void)!socketpair(AF_UNIX, SOCK_DGRAM, 0, pair);
   for (int how = 0; how < 2; how++) {
     struct iovec io = {"x", 1};
-    struct msghdr m = {.msg_iov = &io, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof control};
+    struct msghdr m = {
+        .msg_iov = &io, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof control};
     struct cmsghdr* part = CMSG_FIRSTHDR(&m);
-    part->cmsg_level = SOL_SOCKET, part->cmsg_type = SCM_RIGHTS, part->cmsg_len = CMSG_LEN(sizeof(int));
+    part->cmsg_level = SOL_SOCKET, part->cmsg_type = SCM_RIGHTS,
+    part->cmsg_len = CMSG_LEN(sizeof(int));
     memcpy(CMSG_DATA(part), &null, sizeof null);
     SHOW(sendmsg(pair[0], &m, 0));
     int fd = open_or_die(at("numbers"));
@@ -176,7 +220,8 @@ static void received_numbers(void) {
 static void close_everything(void) {
   static char b[80000];
   int fd = open_or_die(at("cold/d"));
-  for (int i = 3; i < 2000; i++) if (i != fd) close(i);
+  for (int i = 3; i < 2000; i++)
+    if (i != fd) close(i);
   show_bytes("after close", b, read(fd, b, sizeof b));
   SHOW(open(at("cold/e"), O_RDONLY));
   close_range(3, ~0u, 0);
@@ -213,20 +258,61 @@ static void replaced(void) {
     unsigned what = rand_r(&seed) % 12;
     errno = 0;
     switch (what) {
-      case 0: { int fd = open(at(rand_r(&seed) % 2 ? "small" : "numbers"), O_RDONLY); r = dup2(fd, a); close(fd); break; }
-      case 1: { int fd = open("/etc/hostname", O_RDONLY); r = dup2(fd, a); close(fd); break; }
-      case 2: r = dup2(a, c); break;
-      case 3: r = dup3(a, c, O_CLOEXEC); break;
-      case 4: r = close(a); break;
-      case 5: { int fd = fcntl(a, F_DUPFD, 20); r = fd >= 0 && fd < 32 ? fd : fd < 0 ? fd : 99; if (fd >= 32) close(fd); break; }
-      case 6: { int fd = open(at("tree"), O_RDONLY | O_DIRECTORY); r = dup2(fd, a); close(fd); break; }
-      case 7: r = fcntl(a, F_GETFD); break;
-      case 8: { struct stat st; r = fstat(a, &st); if (r == 0) r = (int)(st.st_mode & S_IFMT); break; }
-      case 9: r = (int)lseek(a, (long)(rand_r(&seed) % 30), SEEK_SET); break;
-      case 10: { struct flock lock = {.l_type = F_RDLCK}; if (rand_r(&seed) % 4 == 0) r = fcntl(a, F_SETLK, &lock); break; }
-      default: r = (int)read(a, b, 8);
+      case 0: {
+        int fd = open(at(rand_r(&seed) % 2 ? "small" : "numbers"), O_RDONLY);
+        r = dup2(fd, a);
+        close(fd);
+        break;
+      }
+      case 1: {
+        int fd = open("/etc/hostname", O_RDONLY);
+        r = dup2(fd, a);
+        close(fd);
+        break;
+      }
+      case 2:
+        r = dup2(a, c);
+        break;
+      case 3:
+        r = dup3(a, c, O_CLOEXEC);
+        break;
+      case 4:
+        r = close(a);
+        break;
+      case 5: {
+        int fd = fcntl(a, F_DUPFD, 20);
+        r = fd >= 0 && fd < 32 ? fd : fd < 0 ? fd : 99;
+        if (fd >= 32) close(fd);
+        break;
+      }
+      case 6: {
+        int fd = open(at("tree"), O_RDONLY | O_DIRECTORY);
+        r = dup2(fd, a);
+        close(fd);
+        break;
+      }
+      case 7:
+        r = fcntl(a, F_GETFD);
+        break;
+      case 8: {
+        struct stat st;
+        r = fstat(a, &st);
+        if (r == 0) r = (int)(st.st_mode & S_IFMT);
+        break;
+      }
+      case 9:
+        r = (int)lseek(a, (long)(rand_r(&seed) % 30), SEEK_SET);
+        break;
+      case 10: {
+        struct flock lock = {.l_type = F_RDLCK};
+        if (rand_r(&seed) % 4 == 0) r = fcntl(a, F_SETLK, &lock);
+        break;
+      }
+      default:
+        r = (int)read(a, b, 8);
     }
-    printf("%u %d %d: %d %s %.*s\n", what, a, c, r, r < 0 ? strerrorname_np(errno) : "", what == 11 && r > 0 && b[0] < 'a' ? r : 0, b);
+    printf("%u %d %d: %d %s %.*s\n", what, a, c, r, r < 0 ? strerrorname_np(errno) : "",
+           what == 11 && r > 0 && b[0] < 'a' ? r : 0, b);
   }
 }
 

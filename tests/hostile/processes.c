@@ -15,14 +15,24 @@ static void run(const char* program, char* const* argv, char* const* envp) {
   wait_for(pid);
 }
 
-// Descriptors go through chains of programs: dynamic, static, with an empty environment, by a shell.
+// Descriptors go through chains of programs: dynamic, static, with an empty environment, by a
+// shell.
 static void exec_chains(void) {
   static const char* const chains[] = {
-      "head -n 1 <&7", "env -i /usr/bin/head -n 1 <&7", "\"$STATIC\" cat7", "env -i \"$STATIC\" exec7 /usr/bin/head -n 1",
-      "\"$STATIC\" exec7 \"$STATIC\" cat7", "\"$STATIC\" exec7 /bin/sh -c 'head -n 1 <&7'",
-      "env -i /bin/sh -c 'env -i /bin/sh -c \"head -c 5 <&7; head -c 3 <&7\"'", "exec 8<&7 7<&-; exec 7<&8; head -n 1 <&7",
-      "(read a <&7; echo $a; \"$STATIC\" cat7; read b <&7; echo $b)", "cat /dev/fd/7 | head -n 1", "head -n 1 /proc/self/fd/7",
-      "exec 0<&7; head -n 1 /dev/stdin; read x; echo $x", "nice setsid head -n 1 <&7", "sh -c 'kill -9 $$' ; head -n 1 <&7",
+      "head -n 1 <&7",
+      "env -i /usr/bin/head -n 1 <&7",
+      "\"$STATIC\" cat7",
+      "env -i \"$STATIC\" exec7 /usr/bin/head -n 1",
+      "\"$STATIC\" exec7 \"$STATIC\" cat7",
+      "\"$STATIC\" exec7 /bin/sh -c 'head -n 1 <&7'",
+      "env -i /bin/sh -c 'env -i /bin/sh -c \"head -c 5 <&7; head -c 3 <&7\"'",
+      "exec 8<&7 7<&-; exec 7<&8; head -n 1 <&7",
+      "(read a <&7; echo $a; \"$STATIC\" cat7; read b <&7; echo $b)",
+      "cat /dev/fd/7 | head -n 1",
+      "head -n 1 /proc/self/fd/7",
+      "exec 0<&7; head -n 1 /dev/stdin; read x; echo $x",
+      "nice setsid head -n 1 <&7",
+      "sh -c 'kill -9 $$' ; head -n 1 <&7",
       "perl -e 'open F, \"<&=7\"; sysread F, $b, 10; print $b; exec \"head\", \"-n\", \"1\"' <&7"};
   setenv("STATIC", at("../program_static"), 1);
   const char* program = getenv("HOSTILE_STATIC");
@@ -35,7 +45,8 @@ static void exec_chains(void) {
     run("/bin/sh", (char*[]){"sh", "-c", (char*)chains[i], NULL}, environ);
     char b[8];
     // How far a reader of a pipe or a line has read ahead is its own affair.
-    if (strstr(chains[i], "cat7") == NULL || strstr(chains[i], "read") == NULL) SHOW(read(fd, b, 8) >= 0);
+    if (strstr(chains[i], "cat7") == NULL || strstr(chains[i], "read") == NULL)
+      SHOW(read(fd, b, 8) >= 0);
     close(fd), close(7);
   }
 }
@@ -51,10 +62,14 @@ static void exec_by_number(void) {
         if (how == 4 && i == 1) _exit(0);  // has no name that its interpreter could open
         int flags = (how & 1 ? O_PATH : O_RDONLY) | (how == 4 ? O_CLOEXEC : 0);
         int fd = open(at(names[i]), flags), dir = open(root, O_RDONLY | O_DIRECTORY);
-        if (how < 2 || how == 4) fexecve(fd, argv, environ);
-        else if (how == 2) execveat(dir, names[i], argv, environ, 0);
-        else if (how == 3) execveat(fd, "", argv, environ, AT_EMPTY_PATH);
-        else execveat(dir, names[i], argv, environ, AT_SYMLINK_NOFOLLOW);
+        if (how < 2 || how == 4)
+          fexecve(fd, argv, environ);
+        else if (how == 2)
+          execveat(dir, names[i], argv, environ, 0);
+        else if (how == 3)
+          execveat(fd, "", argv, environ, AT_EMPTY_PATH);
+        else
+          execveat(dir, names[i], argv, environ, AT_SYMLINK_NOFOLLOW);
         printf("%s %d: %s\n", names[i], how, strerrorname_np(errno));
         fflush(stdout);
         _exit(127);
@@ -87,13 +102,18 @@ static long raw_clone3(struct clone_args* args) { return syscall(SYS_clone3, arg
 static void clones(void) {
   static char stack[1 << 18] __attribute__((aligned(64)));
   int fd = open_or_die(at("numbers")), status;
-  static const int flags[] = {SIGCHLD, SIGCHLD | CLONE_FILES, SIGCHLD | CLONE_VM | CLONE_VFORK, SIGCHLD | CLONE_VM | CLONE_FILES,
-                              SIGCHLD | CLONE_FS, SIGCHLD | CLONE_VM | CLONE_FILES | CLONE_FS | CLONE_SIGHAND};
+  static const int flags[] = {SIGCHLD,
+                              SIGCHLD | CLONE_FILES,
+                              SIGCHLD | CLONE_VM | CLONE_VFORK,
+                              SIGCHLD | CLONE_VM | CLONE_FILES,
+                              SIGCHLD | CLONE_FS,
+                              SIGCHLD | CLONE_VM | CLONE_FILES | CLONE_FS | CLONE_SIGHAND};
   fflush(stdout);
   for (size_t i = 0; i < sizeof flags / sizeof *flags; i++) {
     pid_t pid = clone(child_reads, stack + sizeof stack, flags[i], &fd);
     waitpid(pid, &status, 0);
-    printf("flags %x: %d, offset %ld\n", flags[i], WIFEXITED(status) ? WEXITSTATUS(status) : -1, (long)lseek(fd, 0, SEEK_CUR));
+    printf("flags %x: %d, offset %ld\n", flags[i], WIFEXITED(status) ? WEXITSTATUS(status) : -1,
+           (long)lseek(fd, 0, SEEK_CUR));
     fflush(stdout);
   }
   for (int how = 0; how < 2; how++) {
@@ -105,7 +125,8 @@ static void clones(void) {
       _exit(6);
     }
     waitpid((pid_t)pid, &status, 0);
-    printf("clone3 %d: %d, offset %ld\n", how, WIFEXITED(status) ? WEXITSTATUS(status) : -1, (long)lseek(fd, 0, SEEK_CUR));
+    printf("clone3 %d: %d, offset %ld\n", how, WIFEXITED(status) ? WEXITSTATUS(status) : -1,
+           (long)lseek(fd, 0, SEEK_CUR));
     fflush(stdout);
   }
   pid_t pid = _Fork();
@@ -174,7 +195,9 @@ static void shells(void) {
   char command[5000];
   int fd = open_or_die(at("numbers"));
   clearenv();
-  snprintf(command, sizeof command, "/bin/cat '%s'; /usr/bin/head -c 4 <&%d; cd '%s' && /bin/pwd | /bin/sed 's,.*/,,'", at("small"), fd, at("tree"));
+  snprintf(command, sizeof command,
+           "/bin/cat '%s'; /usr/bin/head -c 4 <&%d; cd '%s' && /bin/pwd | /bin/sed 's,.*/,,'",
+           at("small"), fd, at("tree"));
   fflush(stdout);
   SHOW(system(command));
   FILE* f = popen(command, "re");
@@ -193,10 +216,13 @@ static void shells(void) {
 static void read_between(void) {
   char command[5000];
   const char* program = getenv("HOSTILE_STATIC");
-  const char* scripts[] = {"{ read a; '%s' line; read b; echo \"$a $b\"; } <'%s'", "{ read a; env -i '%s' line; read b; echo \"$a $b\"; } <'%s'",
-                           "exec 5<'%2$s'; read a <&5; '%1$s' line <&5; read b <&5; '%1$s' line <&5; echo \"$a $b\"; head -n 1 <&5",
-                           "{ '%s' line; read a; ( read b; echo $b ); read c; echo \"$a $c\"; } <'%s'",
-                           "while read a; do echo \"$a\"; '%s' line; [ \"$a\" = 5 ] && break; done <'%s'"};
+  const char* scripts[] = {
+      "{ read a; '%s' line; read b; echo \"$a $b\"; } <'%s'",
+      "{ read a; env -i '%s' line; read b; echo \"$a $b\"; } <'%s'",
+      "exec 5<'%2$s'; read a <&5; '%1$s' line <&5; read b <&5; '%1$s' line <&5; echo \"$a $b\"; "
+      "head -n 1 <&5",
+      "{ '%s' line; read a; ( read b; echo $b ); read c; echo \"$a $c\"; } <'%s'",
+      "while read a; do echo \"$a\"; '%s' line; [ \"$a\" = 5 ] && break; done <'%s'"};
   for (size_t i = 0; i < sizeof scripts / sizeof *scripts; i++) {
     for (int shell = 0; shell < 2; shell++) {
       snprintf(command, sizeof command, scripts[i], program, at("numbers"));
@@ -205,6 +231,11 @@ static void read_between(void) {
   }
 }
 
-const struct hostile_case process_cases[] = {{"exec_chains", exec_chains},     {"exec_by_number", exec_by_number}, {"clones", clones},
-                                             {"unshare_files", unshare_files}, {"vforked", vforked},               {"shells", shells},
-                                             {"read_between", read_between},   {NULL, NULL}};
+const struct hostile_case process_cases[] = {{"exec_chains", exec_chains},
+                                             {"exec_by_number", exec_by_number},
+                                             {"clones", clones},
+                                             {"unshare_files", unshare_files},
+                                             {"vforked", vforked},
+                                             {"shells", shells},
+                                             {"read_between", read_between},
+                                             {NULL, NULL}};

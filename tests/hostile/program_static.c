@@ -10,7 +10,8 @@ static int receive(int channel) {
   int got[2] = {-1, -1};
   char control[CMSG_SPACE(2 * sizeof(int))], b[32] = "";
   struct iovec io = {b, 1};
-  struct msghdr m = {.msg_iov = &io, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof control};
+  struct msghdr m = {
+      .msg_iov = &io, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof control};
   if (recvmsg(channel, &m, 0) != 1) return 2;
   memcpy(got, CMSG_DATA(CMSG_FIRSTHDR(&m)), sizeof got);
   long n = read(got[0], b, 12);

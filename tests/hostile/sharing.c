@@ -1,4 +1,5 @@
-// One offset, many readers: each byte is read exactly once, whoever reads and however the number went there.
+// One offset, many readers: each byte is read exactly once, whoever reads and however the number
+// went there.
 #include "tests/hostile/host.h"
 
 #include <sys/prctl.h>
@@ -47,7 +48,9 @@ static void eight_processes(void) {
       int mine = i % 2 ? dup(fd) : fd;
       if (real == 1 && i == 3) {
         char record[kLine];
-        for (int k = 0; k < 500; k++) if (read(mine, record, kLine) == kLine) __atomic_fetch_add(&seen[1 + atoi(record)], 1, __ATOMIC_RELAXED);
+        for (int k = 0; k < 500; k++)
+          if (read(mine, record, kLine) == kLine)
+            __atomic_fetch_add(&seen[1 + atoi(record)], 1, __ATOMIC_RELAXED);
         struct flock lock = {.l_type = F_RDLCK};
         fcntl(mine, F_SETLK, &lock);
       }
@@ -121,13 +124,16 @@ static void passed_numbers(void) {
     close(pair[1]);
     char control[CMSG_SPACE(2 * sizeof(int))];
     struct iovec io = {"x", 1};
-    struct msghdr m = {.msg_iov = &io, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof control};
+    struct msghdr m = {
+        .msg_iov = &io, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof control};
     struct cmsghdr* part = CMSG_FIRSTHDR(&m);
     int both[2] = {fd, open(at("tree"), O_RDONLY | O_DIRECTORY)};
-    part->cmsg_level = SOL_SOCKET, part->cmsg_type = SCM_RIGHTS, part->cmsg_len = CMSG_LEN(sizeof both);
+    part->cmsg_level = SOL_SOCKET, part->cmsg_type = SCM_RIGHTS,
+    part->cmsg_len = CMSG_LEN(sizeof both);
     memcpy(CMSG_DATA(part), both, sizeof both);
     SHOW(read(fd, b, 10));
-    SHOW(how == 1 ? sendmmsg(pair[0], &(struct mmsghdr){.msg_hdr = m}, 1, 0) : sendmsg(pair[0], &m, 0));
+    SHOW(how == 1 ? sendmmsg(pair[0], &(struct mmsghdr){.msg_hdr = m}, 1, 0)
+                  : sendmsg(pair[0], &m, 0));
     SHOW(read(pair[0], b, 20));
     printf("%s\n", b);
     wait_for(pid);
@@ -138,14 +144,19 @@ static void receive(void) {
   int channel = atoi(root), got[2] = {-1, -1};
   char control[CMSG_SPACE(2 * sizeof(int))], b[32] = "";
   struct iovec io = {b, 1};
-  struct msghdr m = {.msg_iov = &io, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof control};
+  struct msghdr m = {
+      .msg_iov = &io, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof control};
   if (recvmsg(channel, &m, 0) != 1) _exit(2);
   memcpy(got, CMSG_DATA(CMSG_FIRSTHDR(&m)), sizeof got);
   long n = read(got[0], b, 12);
   (void)!write(channel, b, n > 0 ? (size_t)n : 0);
   int one = openat(got[1], "one", O_RDONLY);
-  // A program without the library finds a directory's number empty: tests/hostile, docs/semantics.md.
-  _exit(n == 12 ? one >= 0 || getenv("PENSTOCK_SOCKET") == NULL || *getenv("PENSTOCK_SOCKET") == 0 ? 0 : 4 : 3);
+  // A program without the library finds a directory's number empty: tests/hostile,
+  // docs/semantics.md.
+  _exit(n == 12 ? one >= 0 || getenv("PENSTOCK_SOCKET") == NULL || *getenv("PENSTOCK_SOCKET") == 0
+                      ? 0
+                      : 4
+                : 3);
 }
 
 // A number that another process has, by its link.
@@ -186,7 +197,10 @@ static void others_numbers(void) {
   wait_for(pid);
 }
 
-const struct hostile_case sharing_cases[] = {{"eight_processes", eight_processes}, {"executed_readers", executed_readers},
-                                             {"_records", records_of_stdin},       {"passed_numbers", passed_numbers},
-                                             {"_receive", receive},                {"others_numbers", others_numbers},
+const struct hostile_case sharing_cases[] = {{"eight_processes", eight_processes},
+                                             {"executed_readers", executed_readers},
+                                             {"_records", records_of_stdin},
+                                             {"passed_numbers", passed_numbers},
+                                             {"_receive", receive},
+                                             {"others_numbers", others_numbers},
                                              {NULL, NULL}};

@@ -24,13 +24,16 @@ static void busy_handler(int number) {
   unsigned char b[64];
   long from = in_handlers * 977 % (whole_size - 64);
   int fd = open(file, O_RDONLY);
-  if (fd < 0 || pread(fd, b, sizeof b, from) != sizeof b || memcmp(b, whole + from, sizeof b) != 0) wrong++;
+  if (fd < 0 || pread(fd, b, sizeof b, from) != sizeof b || memcmp(b, whole + from, sizeof b) != 0)
+    wrong++;
   if (in_handlers % 5 == 0) {
     struct stat st;
     if (stat(folder, &st) != 0 || !S_ISDIR(st.st_mode)) wrong++;
     int other = dup(fd);
     if (syscall(SYS_pread64, other, b, 10, 3) != 10 || memcmp(b, whole + 3, 10) != 0) wrong++;
-    if (syscall(SYS_lseek, other, 9, SEEK_SET) != 9 || syscall(SYS_read, other, b, 10) != 10 || memcmp(b, whole + 9, 10) != 0) wrong++;
+    if (syscall(SYS_lseek, other, 9, SEEK_SET) != 9 || syscall(SYS_read, other, b, 10) != 10 ||
+        memcmp(b, whole + 9, 10) != 0)
+      wrong++;
     close(other);
   }
   close(fd);
@@ -80,7 +83,8 @@ static void alarm_storm(void) {
       if (f) fclose(f);
       pid_t pid = i % 20 ? -1 : fork();
       if (pid == 0) _exit(0);
-      if (pid > 0) while (waitpid(pid, NULL, 0) < 0 && errno == EINTR) continue;
+      if (pid > 0)
+        while (waitpid(pid, NULL, 0) < 0 && errno == EINTR) continue;
     }
     calm();
     SHOW(bad);
@@ -121,7 +125,8 @@ static void jump_handler(int number) {
   siglongjmp(out, 1);
 }
 
-// Jumps out of whatever the signal has interrupted. Of numbers that a jump has left open nothing is said.
+// Jumps out of whatever the signal has interrupted. Of numbers that a jump has left open nothing is
+// said.
 static void jump_out(void) {
   learn("big");
   storm(0, jump_handler, 400);
@@ -136,13 +141,45 @@ static void jump_out(void) {
     for (int i = 0; i < 40; i++) {
       long from = (long)(rand_r(&seed) % (unsigned)(whole_size - 70000));
       switch (rand_r(&seed) % 8) {
-        case 0: case 1: if (pread(fd, b, 60000, from) != 60000 || memcmp(b, whole + from, 60000) != 0) bad++; break;
-        case 2: if (syscall(SYS_pread64, fd, b, 6000, from) != 6000 || memcmp(b, whole + from, 6000) != 0) bad++; break;
-        case 3: lseek(fd, 0, SEEK_SET); (void)!read(fd, b, 5000); break;
-        case 4: last = open(file, O_RDONLY); if (last < 0) bad++; close(last); break;
-        case 5: { struct stat st; if (stat(folder, &st) != 0) bad++; break; }
-        case 6: { char name[32]; snprintf(name, sizeof name, "cold/j%02d", round % 64); last = open(at(name), O_RDONLY); if (last < 0) bad++; else if (read(last, b, 70000) < 100) bad++; close(last); break; }
-        default: { last = dup(fd); if (last < 0) bad++; close(last); break; }
+        case 0:
+        case 1:
+          if (pread(fd, b, 60000, from) != 60000 || memcmp(b, whole + from, 60000) != 0) bad++;
+          break;
+        case 2:
+          if (syscall(SYS_pread64, fd, b, 6000, from) != 6000 || memcmp(b, whole + from, 6000) != 0)
+            bad++;
+          break;
+        case 3:
+          lseek(fd, 0, SEEK_SET);
+          (void)!read(fd, b, 5000);
+          break;
+        case 4:
+          last = open(file, O_RDONLY);
+          if (last < 0) bad++;
+          close(last);
+          break;
+        case 5: {
+          struct stat st;
+          if (stat(folder, &st) != 0) bad++;
+          break;
+        }
+        case 6: {
+          char name[32];
+          snprintf(name, sizeof name, "cold/j%02d", round % 64);
+          last = open(at(name), O_RDONLY);
+          if (last < 0)
+            bad++;
+          else if (read(last, b, 70000) < 100)
+            bad++;
+          close(last);
+          break;
+        }
+        default: {
+          last = dup(fd);
+          if (last < 0) bad++;
+          close(last);
+          break;
+        }
       }
     }
     may_jump = 0;
@@ -170,4 +207,5 @@ static void jump_out(void) {
   SHOW(n);
 }
 
-const struct hostile_case signal_cases[] = {{"alarm_storm", alarm_storm}, {"cold_storm", cold_storm}, {"jump_out", jump_out}, {NULL, NULL}};
+const struct hostile_case signal_cases[] = {
+    {"alarm_storm", alarm_storm}, {"cold_storm", cold_storm}, {"jump_out", jump_out}, {NULL, NULL}};

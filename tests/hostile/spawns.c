@@ -66,11 +66,14 @@ static void spawn_actions(void) {
   static const struct {
     const char* name;
     int flags;
-  } failing[] = {{"missing", O_RDONLY}, {"small/x", O_RDONLY}, {"small", O_WRONLY}, {"tree", O_RDWR}, {"new", O_CREAT | O_RDWR},
-                 {"small", O_RDONLY | O_DIRECTORY}, {"small", O_CREAT | O_EXCL}};
+  } failing[] = {{"missing", O_RDONLY},      {"small/x", O_RDONLY},
+                 {"small", O_WRONLY},        {"tree", O_RDWR},
+                 {"new", O_CREAT | O_RDWR},  {"small", O_RDONLY | O_DIRECTORY},
+                 {"small", O_CREAT | O_EXCL}};
   for (size_t i = 0; i < sizeof failing / sizeof *failing; i++) {
     begin();
-    SHOW(posix_spawn_file_actions_addopen(&actions, 0, at(failing[i].name), failing[i].flags, 0600));
+    SHOW(
+        posix_spawn_file_actions_addopen(&actions, 0, at(failing[i].name), failing[i].flags, 0600));
     spawn(failing[i].name, "/bin/cat", cat);
   }
   begin();
@@ -124,4 +127,5 @@ static void spawn_late(void) {
   spawn("relative to nowhere", "/bin/cat", cat);
 }
 
-const struct hostile_case spawn_cases[] = {{"spawn_actions", spawn_actions}, {"spawn_late", spawn_late}, {NULL, NULL}};
+const struct hostile_case spawn_cases[] = {
+    {"spawn_actions", spawn_actions}, {"spawn_late", spawn_late}, {NULL, NULL}};

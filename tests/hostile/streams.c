@@ -1,11 +1,13 @@
-// Streams of the C library where tests/shim_wide does not go: freopen both ways, wide ones, locked ones, shared ones.
+// Streams of the C library where tests/shim_wide does not go: freopen both ways, wide ones, locked
+// ones, shared ones.
 #include "tests/hostile/host.h"
 
 #include <locale.h>
 
 static void reopened(void) {
   char line[100];
-  static const char* const targets[] = {"numbers", "/etc/passwd", "small", "/dev/null", "wide", "tree", "missing"};
+  static const char* const targets[] = {"numbers", "/etc/passwd", "small",  "/dev/null",
+                                        "wide",    "tree",        "missing"};
   for (int i = 0; i < 7; i++) {
     for (int k = 0; k < 7; k++) {
       FILE* f = fopen(targets[i][0] == '/' ? targets[i] : at(targets[i]), "r");
@@ -19,9 +21,14 @@ static void reopened(void) {
         printf("%d\n", fcntl(number, F_GETFD));
         continue;
       }
-      printf("number %d, cloexec %d, %ld, ", fileno(g) == number, fcntl(fileno(g), F_GETFD), ftell(g));
+      printf("number %d, cloexec %d, %ld, ", fileno(g) == number, fcntl(fileno(g), F_GETFD),
+             ftell(g));
       char* got = fgets(line, sizeof line, g);
-      printf("%s %d", got != NULL && targets[k][0] != '/' ? line : got != NULL ? "a line\n" : "none\n", ferror(g));
+      printf("%s %d",
+             got != NULL && targets[k][0] != '/' ? line
+             : got != NULL                       ? "a line\n"
+                                                 : "none\n",
+             ferror(g));
       g = freopen(NULL, "r", g);
       printf(" again %d\n", g != NULL);
       if (g != NULL) fclose(g);
@@ -32,7 +39,8 @@ static void reopened(void) {
 static void wide_streams(void) {
   wchar_t b[100];
   setlocale(LC_ALL, "C.UTF-8");
-  static const char* const modes[] = {"r", "r,ccs=UTF-8", "rb,ccs=ISO-8859-1", "r,ccs=nonsense", "rm"};
+  static const char* const modes[] = {"r", "r,ccs=UTF-8", "rb,ccs=ISO-8859-1", "r,ccs=nonsense",
+                                      "rm"};
   for (int i = 0; i < 5; i++) {
     FILE* f = fopen(at("wide"), modes[i]);
     SHOW(f != NULL);
@@ -57,7 +65,10 @@ static void wide_streams(void) {
   SHOW(fseek(f, 500, SEEK_SET));
   SHOW(fwscanf(f, L"%d", &a));
   SHOW(a);
-  IN_CHILD({ SHOW(fgetwc(f)); exit(0); });
+  IN_CHILD({
+    SHOW(fgetwc(f));
+    exit(0);
+  });
   SHOW(fgetwc(f));
   SHOW(fclose(f));
 }
@@ -101,7 +112,13 @@ static void buffers(void) {
   for (int i = 0; i < 6; i++) {
     FILE* f = fopen(at("numbers"), "r");
     int copy = dup(fileno(f));
-    SHOW(setvbuf(f, i % 2 ? own : NULL, i / 2 == 0 ? _IOFBF : i / 2 == 1 ? _IOLBF : _IONBF, i < 2 ? 65536 : i < 4 ? 100 : 0));
+    SHOW(setvbuf(f, i % 2 ? own : NULL,
+                 i / 2 == 0   ? _IOFBF
+                 : i / 2 == 1 ? _IOLBF
+                              : _IONBF,
+                 i < 2   ? 65536
+                 : i < 4 ? 100
+                         : 0));
     SHOW(fgetc(f));
     SHOW(lseek(copy, 0, SEEK_CUR) >= 1);
     SHOW(fgets(line, sizeof line, f) != NULL);
@@ -129,4 +146,8 @@ static void buffers(void) {
   SHOW(fcloseall());
 }
 
-const struct hostile_case stream_cases[] = {{"reopened", reopened}, {"wide_streams", wide_streams}, {"shared_stream", shared_stream}, {"buffers", buffers}, {NULL, NULL}};
+const struct hostile_case stream_cases[] = {{"reopened", reopened},
+                                            {"wide_streams", wide_streams},
+                                            {"shared_stream", shared_stream},
+                                            {"buffers", buffers},
+                                            {NULL, NULL}};

@@ -77,8 +77,8 @@ static void* read_cold(void* argument) {
   return NULL;
 }
 
-// Cancelled at a random moment of a read that must be fetched; then everything still works, many times more
-// than there are places for questions.
+// Cancelled at a random moment of a read that must be fetched; then everything still works, many
+// times more than there are places for questions.
 static void cancel_misses(void) {
   static char b[100000];
   name_cold();
@@ -87,7 +87,8 @@ static void cancel_misses(void) {
     pthread_t thread;
     int type = round % 3 == 2;
     pthread_create(&thread, NULL, read_cold, cold[round % 32]);
-    if (type) while (!started) sched_yield();
+    if (type)
+      while (!started) sched_yield();
     usleep(rand_r(&seed) % 300);
     pthread_cancel(thread);
     pthread_join(thread, NULL);
@@ -107,7 +108,8 @@ static void* small_stack(void* argument) {
   static char b[16384];
   struct stat st;
   int which = (int)(long)argument, fd = open(cold[which], O_RDONLY);
-  if (fd < 0 || read(fd, b, 3000) != 3000 || fstat(fd, &st) != 0 || stat(cold[which + 1], &st) != 0) return "failed";
+  if (fd < 0 || read(fd, b, 3000) != 3000 || fstat(fd, &st) != 0 || stat(cold[which + 1], &st) != 0)
+    return "failed";
   if (pread(fd, b, 100, 500) != 100 || lseek(fd, 0, SEEK_CUR) != 3000) return "failed";
   DIR* dir = opendir(root);
   while (dir != NULL && readdir(dir) != NULL) continue;
@@ -139,7 +141,8 @@ static void read_in_handler(int number) {
   int fd = open(cold[20 + handled % 8], O_RDONLY);
   char byte = 0;
   struct stat st;
-  if (fd >= 0 && read(fd, &byte, 1) == 1 && fstat(fd, &st) == 0 && stat(cold[28], &st) == 0) handled++;
+  if (fd >= 0 && read(fd, &byte, 1) == 1 && fstat(fd, &st) == 0 && stat(cold[28], &st) == 0)
+    handled++;
   close(fd);
 }
 
@@ -163,18 +166,56 @@ static void* open_read_close(void* argument) {
   unsigned seed = (unsigned)(long)argument + 1;
   unsigned char b[5000];
   for (int i = 0; i < 150; i++) {
-    int which = (int)(rand_r(&seed) % kFiles), fd = open(cold[which], O_RDONLY | (i % 2 ? O_CLOEXEC : 0));
+    int which = (int)(rand_r(&seed) % kFiles),
+        fd = open(cold[which], O_RDONLY | (i % 2 ? O_CLOEXEC : 0));
     long from = (long)(rand_r(&seed) % (unsigned)sizes[which]);
     long n = pread(fd, b, sizeof b, from), left = sizes[which] - from;
-    if (n != (left < 5000 ? left : 5000) || memcmp(b, want[which] + from, (size_t)n) != 0) __atomic_fetch_add(&wrong, 1, __ATOMIC_RELAXED);
+    if (n != (left < 5000 ? left : 5000) || memcmp(b, want[which] + from, (size_t)n) != 0)
+      __atomic_fetch_add(&wrong, 1, __ATOMIC_RELAXED);
     switch (rand_r(&seed) % 8) {
-      case 0: { int other = dup(fd); close(fd); fd = other; break; }
-      case 1: { int ends[2]; if (pipe(ends) == 0) { dup2(fd, ends[0]); if (pread(ends[0], b, 1, 0) != 1 || b[0] != want[which][0]) wrong++; close(ends[0]), close(ends[1]); } break; }
-      case 2: { FILE* f = fopen(cold[which], "r"); if (f == NULL || fgetc(f) != want[which][0]) wrong++; if (f) fclose(f); break; }
-      case 3: { DIR* dir = opendir(root); if (dir == NULL || readdir(dir) == NULL) wrong++; if (dir) closedir(dir); break; }
-      case 4: { struct stat st; if (fstat(fd, &st) != 0 || st.st_size != sizes[which]) wrong++; break; }
-      case 5: if (i % 10 == 0) { unsigned char* map = mmap(NULL, (size_t)sizes[which], PROT_READ, MAP_PRIVATE, fd, 0); if (map == MAP_FAILED || map[from] != want[which][from]) wrong++; else munmap(map, (size_t)sizes[which]); } break;
-      default: if (read(fd, b, 10) != 10 || memcmp(b, want[which], 10) != 0) wrong++;
+      case 0: {
+        int other = dup(fd);
+        close(fd);
+        fd = other;
+        break;
+      }
+      case 1: {
+        int ends[2];
+        if (pipe(ends) == 0) {
+          dup2(fd, ends[0]);
+          if (pread(ends[0], b, 1, 0) != 1 || b[0] != want[which][0]) wrong++;
+          close(ends[0]), close(ends[1]);
+        }
+        break;
+      }
+      case 2: {
+        FILE* f = fopen(cold[which], "r");
+        if (f == NULL || fgetc(f) != want[which][0]) wrong++;
+        if (f) fclose(f);
+        break;
+      }
+      case 3: {
+        DIR* dir = opendir(root);
+        if (dir == NULL || readdir(dir) == NULL) wrong++;
+        if (dir) closedir(dir);
+        break;
+      }
+      case 4: {
+        struct stat st;
+        if (fstat(fd, &st) != 0 || st.st_size != sizes[which]) wrong++;
+        break;
+      }
+      case 5:
+        if (i % 10 == 0) {
+          unsigned char* map = mmap(NULL, (size_t)sizes[which], PROT_READ, MAP_PRIVATE, fd, 0);
+          if (map == MAP_FAILED || map[from] != want[which][from])
+            wrong++;
+          else
+            munmap(map, (size_t)sizes[which]);
+        }
+        break;
+      default:
+        if (read(fd, b, 10) != 10 || memcmp(b, want[which], 10) != 0) wrong++;
     }
     close(fd);
   }
@@ -198,6 +239,7 @@ static void sixty_four(void) {
   SHOW(open(at("small"), O_RDONLY));
 }
 
-const struct hostile_case thread_cases[] = {{"cancel_readers", cancel_readers}, {"cancel_misses", cancel_misses},
-                                            {"small_stacks", small_stacks},     {"small_signal_stack", small_signal_stack},
-                                            {"sixty_four", sixty_four},         {NULL, NULL}};
+const struct hostile_case thread_cases[] = {
+    {"cancel_readers", cancel_readers}, {"cancel_misses", cancel_misses},
+    {"small_stacks", small_stacks},     {"small_signal_stack", small_signal_stack},
+    {"sixty_four", sixty_four},         {NULL, NULL}};

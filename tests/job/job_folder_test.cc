@@ -302,7 +302,8 @@ TEST_F(JobFolderTest, KeptFilesGoWithTheirSlotAndAreBounded) {
   EXPECT_TRUE(found(slots[4]) && found(slots[5]));
   // A sharer that comes too late gets no file with an offset of its own.
   lines[slots[0]].word |= 1ull << PST_OFFSET_BITS;
-  auto late = folder->KeepFile(1, slots[0], pst_word_generation(lines[slots[0]].word), file, Temporary("x"));
+  auto late = folder->KeepFile(1, slots[0], pst_word_generation(lines[slots[0]].word), file,
+                               Temporary("x"));
   ASSERT_FALSE(late.has_value());
   EXPECT_EQ(late.error().code, Code::kVersionChanged);
   lines[slots[5]].state = PST_SLOT_FREE;  // closed

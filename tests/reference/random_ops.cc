@@ -2,13 +2,14 @@
 //
 //   random_ops --plain DIR --covered DIR [--ops N] [--seed S] [--workers N] [--slack 1]
 //
-// --workers: so many processes, each with its own seed (the first one's, and those that follow it) and N operations.
+// --workers: so many processes, each with its own seed (the first one's, and those that follow it)
+// and N operations.
 // --slack 1: one more thread reads other files and compares them meanwhile, so that threads meet.
 //
-// Both directories hold the same tree; the second lies under a covered prefix when this program runs
-// through the shim. Each step does the same call on both sides and compares result, errno, bytes and the
-// resulting offset. It knows nothing of Penstock: run without the shim on two copies it must pass too.
-// The first difference ends the run with the seed and the step, exit 1.
+// Both directories hold the same tree; the second lies under a covered prefix when this program
+// runs through the shim. Each step does the same call on both sides and compares result, errno,
+// bytes and the resulting offset. It knows nothing of Penstock: run without the shim on two copies
+// it must pass too. The first difference ends the run with the seed and the step, exit 1.
 #include <aio.h>
 #include <dirent.h>
 #include <errno.h>
@@ -22,8 +23,8 @@
 #include <sys/select.h>
 #include <sys/sendfile.h>
 #include <sys/stat.h>
-#include <sys/uio.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
 #include <sys/wait.h>
 #include <unistd.h>
 #include <wchar.h>
@@ -496,9 +497,12 @@ void StepRemap() {
   if (p == nullptr || p->directory) return;
   std::uint64_t size = SizeOf(p->plain);
   if (size < 3 * 4096) return;
-  const std::uint64_t at = Below(size / 4096 - 1) * 4096, more = std::min<std::uint64_t>(size - at, 4096 + Below(300'000));
-  auto* a = static_cast<char*>(mmap(nullptr, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE, p->plain, static_cast<off_t>(at)));
-  auto* b = static_cast<char*>(mmap(nullptr, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE, p->covered, static_cast<off_t>(at)));
+  const std::uint64_t at = Below(size / 4096 - 1) * 4096,
+                      more = std::min<std::uint64_t>(size - at, 4096 + Below(300'000));
+  auto* a = static_cast<char*>(
+      mmap(nullptr, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE, p->plain, static_cast<off_t>(at)));
+  auto* b = static_cast<char*>(
+      mmap(nullptr, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE, p->covered, static_cast<off_t>(at)));
   if (a == MAP_FAILED || b == MAP_FAILED) Differ("mmap of " + p->name);
   a[7] = b[7] = 'x';
   a = static_cast<char*>(mremap(a, 4096, more, MREMAP_MAYMOVE));
@@ -512,7 +516,8 @@ void StepRemap() {
   munmap(b, more);
 }
 
-// Bytes by calls that copy inside the kernel; copy_file_range may say that it is between two file systems.
+// Bytes by calls that copy inside the kernel; copy_file_range may say that it is between two file
+// systems.
 void StepCopies() {
   g_what = "splice, copy_file_range";
   Pair* p = PickOpen();
@@ -532,7 +537,8 @@ void StepCopies() {
   if (x > 0) {
     const auto same = static_cast<size_t>(std::min(x, y));
     std::vector<char> a(static_cast<size_t>(x)), b(static_cast<size_t>(y));
-    if (read(pa[0], a.data(), a.size()) != x || read(pb[0], b.data(), b.size()) != y) Differ("pipe");
+    if (read(pa[0], a.data(), a.size()) != x || read(pb[0], b.data(), b.size()) != y)
+      Differ("pipe");
     CompareBytes(a, b, static_cast<long long>(same), p->name);
     if (!own) lseek(p->plain, y - x, SEEK_CUR);
   }
@@ -543,7 +549,8 @@ void StepCopies() {
   for (int fd : {pa[0], pa[1], pb[0], pb[1], memory}) close(fd);
   x = readahead(p->plain, from, n), y = readahead(p->covered, from, n);
   if (x != y) Differ("readahead of " + p->name);
-  if (posix_fadvise(p->plain, from, 0, POSIX_FADV_WILLNEED) != posix_fadvise(p->covered, from, 0, POSIX_FADV_WILLNEED))
+  if (posix_fadvise(p->plain, from, 0, POSIX_FADV_WILLNEED) !=
+      posix_fadvise(p->covered, from, 0, POSIX_FADV_WILLNEED))
     Differ("posix_fadvise of " + p->name);
 }
 
@@ -560,7 +567,8 @@ void StepAio() {
   one.aio_offset = two.aio_offset = static_cast<off_t>(PickOffset(SizeOf(p->plain)));
   if (aio_read(&one) != 0 || aio_read(&two) != 0) Differ("aio_read of " + p->name);
   const struct aiocb* list[] = {&one, &two};
-  while (aio_error(&one) == EINPROGRESS || aio_error(&two) == EINPROGRESS) aio_suspend(list, 2, nullptr);
+  while (aio_error(&one) == EINPROGRESS || aio_error(&two) == EINPROGRESS)
+    aio_suspend(list, 2, nullptr);
   const ssize_t x = aio_return(&one), y = aio_return(&two);
   Same(x, 0, y, 0, "aio_read of " + p->name);
   CompareBytes(a, b, x, p->name);
@@ -581,7 +589,8 @@ void StepLocks() {
     const int how = Below(2) == 0 ? LOCK_SH : LOCK_EX;
     x = flock(p->plain, how | LOCK_NB), ex = errno;
     y = flock(p->covered, how | LOCK_NB);
-    // Two opens of one file meet each other, on both sides; which of them came first is the same too.
+    // Two opens of one file meet each other, on both sides; which of them came first is the same
+    // too.
     flock(p->plain, LOCK_UN), flock(p->covered, LOCK_UN);
   }
   Same(x, ex, y, errno, "lock of " + p->name);
@@ -591,7 +600,8 @@ void StepLocks() {
   FD_ZERO(&out);
   for (int fd : {p->plain, p->covered}) FD_SET(fd, &in), FD_SET(fd, &out);
   struct timeval soon = {5, 0};
-  if (select(std::max(p->plain, p->covered) + 1, &in, &out, nullptr, &soon) != 4) Differ("select of " + p->name);
+  if (select(std::max(p->plain, p->covered) + 1, &in, &out, nullptr, &soon) != 4)
+    Differ("select of " + p->name);
 }
 
 // dup3, close_range and a raw system call on the same numbers.
@@ -653,7 +663,8 @@ void StepStreams() {
   fflush(a), fflush(b);
   fclose(a), fclose(b);
   if (wide) lseek(p->plain, 0, SEEK_SET), lseek(p->covered, 0, SEEK_SET);
-  if (lseek(p->plain, 0, SEEK_CUR) != lseek(p->covered, 0, SEEK_CUR)) Differ("offset after a stream of " + p->name);
+  if (lseek(p->plain, 0, SEEK_CUR) != lseek(p->covered, 0, SEEK_CUR))
+    Differ("offset after a stream of " + p->name);
 }
 
 // Another program reads on at the shared offset, once with our library and a cleared environment.
@@ -671,19 +682,22 @@ void StepExec() {
       dup2(fds[side], 0);
       dup2(ends[1], 1);
       char* empty[] = {nullptr};
-      execle(g_options.self.c_str(), "random_ops", "--copy", count.c_str(), static_cast<char*>(nullptr), empty);
+      execle(g_options.self.c_str(), "random_ops", "--copy", count.c_str(),
+             static_cast<char*>(nullptr), empty);
       _exit(127);
     }
     close(ends[1]);
     char bytes[4096];
-    for (ssize_t n; (n = read(ends[0], bytes, sizeof bytes)) > 0;) out[side].append(bytes, static_cast<size_t>(n));
+    for (ssize_t n; (n = read(ends[0], bytes, sizeof bytes)) > 0;)
+      out[side].append(bytes, static_cast<size_t>(n));
     close(ends[0]);
     int status = 0;
     waitpid(child, &status, 0);
     if (status != 0) Differ("the program that reads on failed");
   }
   if (out[0] != out[1]) Differ("another program read other bytes of " + p->name);
-  if (lseek(p->plain, 0, SEEK_CUR) != lseek(p->covered, 0, SEEK_CUR)) Differ("offset after exec of " + p->name);
+  if (lseek(p->plain, 0, SEEK_CUR) != lseek(p->covered, 0, SEEK_CUR))
+    Differ("offset after exec of " + p->name);
 }
 
 // Positions of a directory's stream.
@@ -693,7 +707,8 @@ void StepSeekdir() {
   DIR* dir = opendir(Covered(name).c_str());
   if (dir == nullptr) Differ("opendir of " + name);
   std::vector<std::pair<long, std::string>> seen;
-  for (long at = telldir(dir); dirent* entry = readdir(dir); at = telldir(dir)) seen.emplace_back(at, entry->d_name);
+  for (long at = telldir(dir); dirent* entry = readdir(dir); at = telldir(dir))
+    seen.emplace_back(at, entry->d_name);
   for (int i = 0; i < 4; i++) {
     const auto& one = seen[Below(seen.size())];
     seekdir(dir, one.first);
@@ -713,8 +728,8 @@ void ReadBeside(std::uint64_t seed, const std::atomic<bool>* stop) {
     for (;;) {
       const ssize_t n = read(x, a.data(), a.size()), m = read(y, b.data(), b.size());
       if (n != m || (n > 0 && memcmp(a.data(), b.data(), static_cast<size_t>(n)) != 0)) {
-        fprintf(stderr, "DIFFERENCE seed=%llu beside the operations, in %s: %zd and %zd bytes\n", (unsigned long long)seed,
-                name.c_str(), n, m);
+        fprintf(stderr, "DIFFERENCE seed=%llu beside the operations, in %s: %zd and %zd bytes\n",
+                (unsigned long long)seed, name.c_str(), n, m);
         _exit(1);
       }
       if (n <= 0) break;
@@ -735,11 +750,12 @@ struct Step {
   void (*run)();
   unsigned weight;
 };
-constexpr Step kSteps[] = {{StepOpen, 12}, {StepClose, 6},  {StepRead, 25},    {StepPread, 25}, {StepVector, 10},
-                           {StepSeek, 12}, {StepStat, 12},  {StepFstat, 6},    {StepDup, 4},    {StepList, 3},
-                           {StepMap, 1},   {StepStdio, 2},  {StepSendfile, 1}, {StepFork, 1},   {StepRelative, 3},
-                           {StepRemap, 1}, {StepCopies, 1}, {StepAio, 1}, {StepLocks, 1}, {StepNumbers, 3},
-                           {StepStreams, 2}, {StepSeekdir, 1}};
+constexpr Step kSteps[] = {{StepOpen, 12},    {StepClose, 6},  {StepRead, 25},    {StepPread, 25},
+                           {StepVector, 10},  {StepSeek, 12},  {StepStat, 12},    {StepFstat, 6},
+                           {StepDup, 4},      {StepList, 3},   {StepMap, 1},      {StepStdio, 2},
+                           {StepSendfile, 1}, {StepFork, 1},   {StepRelative, 3}, {StepRemap, 1},
+                           {StepCopies, 1},   {StepAio, 1},    {StepLocks, 1},    {StepNumbers, 3},
+                           {StepStreams, 2},  {StepSeekdir, 1}};
 constexpr unsigned kOpsPerExec = 2000;  // another program costs as much as a thousand reads
 
 Options Parse(int argc, char** argv) {
@@ -750,11 +766,15 @@ Options Parse(int argc, char** argv) {
     else if (key == "--covered") options.covered = value;
     else if (key == "--ops") options.ops = strtoull(value.c_str(), nullptr, 10);
     else if (key == "--seed") options.seed = strtoull(value.c_str(), nullptr, 10);
-    else if (key == "--workers") options.workers = strtoull(value.c_str(), nullptr, 10);
-    else if (key == "--slack") options.slack = value == "1";
+    else if (key == "--workers")
+      options.workers = strtoull(value.c_str(), nullptr, 10);
+    else if (key == "--slack")
+      options.slack = value == "1";
   }
   if (options.plain.empty() || options.covered.empty()) {
-    fprintf(stderr, "usage: random_ops --plain DIR --covered DIR [--ops N] [--seed S] [--workers N] [--slack 1]\n");
+    fprintf(stderr,
+            "usage: random_ops --plain DIR --covered DIR [--ops N] [--seed S] [--workers N] "
+            "[--slack 1]\n");
     exit(2);
   }
   if (options.seed == 0) options.seed = std::random_device{}();
@@ -796,8 +816,9 @@ int main(int argc, char** argv) {
   setlocale(LC_ALL, "C.UTF-8");
   g_options = Parse(argc, argv);
   g_options.self = argv[0];
-  fprintf(stderr, "random_ops: seed %llu, %llu operations in each of %llu processes\n", (unsigned long long)g_options.seed,
-          (unsigned long long)g_options.ops, (unsigned long long)g_options.workers);
+  fprintf(stderr, "random_ops: seed %llu, %llu operations in each of %llu processes\n",
+          (unsigned long long)g_options.seed, (unsigned long long)g_options.ops,
+          (unsigned long long)g_options.workers);
   Walk("");
   if (g_files.empty()) Differ("the plain tree has no files");
   g_names = g_files;
@@ -814,6 +835,7 @@ int main(int argc, char** argv) {
     if (waitpid(worker, &status, 0) != worker || status != 0) result = 1;
   }
   if (result == 0)
-    printf("random_ops: %llu operations, no difference\n", (unsigned long long)(g_options.ops * g_options.workers));
+    printf("random_ops: %llu operations, no difference\n",
+           (unsigned long long)(g_options.ops * g_options.workers));
   return result;
 }

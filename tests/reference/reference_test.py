@@ -78,9 +78,20 @@ class Reference(unittest.TestCase):
         job = self.job()
         program = os.path.join(os.path.dirname(os.path.dirname(job.tool("x"))), "tests", "random_ops")
         result = job.run([program, "--plain", self.plain_side(job), "--covered", COVERED,
-                          "--ops", str(OPS), "--seed", str(SEED)], timeout=max(120, OPS // 100))
+                          "--ops", str(OPS), "--seed", str(SEED)], timeout=max(120, OPS // 1000))
         self.assertEqual(result.returncode, 0, f"seed {SEED}: {result.stderr.decode()[-2000:]}"
                                                f"\n{job.read_log()[-2000:]}")
+
+    def test_processes_and_threads_in_a_small_arena(self):
+        """Four processes of two threads each; what they read is evicted and comes again."""
+        make_tree(self.folder)
+        job = self.job(memory="16MiB", keys={"class": "general"})
+        program = os.path.join(os.path.dirname(os.path.dirname(job.tool("x"))), "tests", "random_ops")
+        result = job.run([program, "--plain", self.plain_side(job), "--covered", COVERED, "--ops", str(OPS // 4),
+                          "--seed", str(SEED), "--workers", "4", "--slack", "1"], timeout=max(120, OPS // 1000))
+        self.assertEqual(result.returncode, 0, f"seed {SEED}: {result.stderr.decode()[-2000:]}"
+                                               f"\n{job.read_log()[-2000:]}")
+        self.assertGreater(job.counter("evictions"), 0, "the arena was never overrun")
 
     def overrun(self, mount_class):
         source = random.Random(SEED)
