@@ -42,10 +42,12 @@ show("root_dir", sorted(glob.glob("d*/e0/*", root_dir=path("tree"))))
 show("hidden", sorted(glob.glob("*", root_dir=path("tree", "odd"), include_hidden=True)))
 show("fnmatch", fnmatch.filter(os.listdir(path("bytes_")), "b6*") != [])
 
-shutil.copytree(path("tree"), os.path.join(W, "tree"))
+# In containers the sidecar is another user: what only the owner may read it cannot fetch.
+shutil.copytree(path("tree"), os.path.join(W, "tree"), ignore=shutil.ignore_patterns("private"))
 shutil.copyfile(path("bytes_", "big"), os.path.join(W, "big"))
 shutil.copy2(path("text", "words"), os.path.join(W, "words"))
 shutil.copy(path("bytes_", "b65537"), W)
+show("which", shutil.which("executable.py", path=path("modules"))[len(D):])
 attempt("disk_usage", lambda: shutil.disk_usage(path("text"))._fields)
 with tempfile.NamedTemporaryFile(dir=W) as file, open(path("text", "table.tsv"), "rb") as source:
     shutil.copyfileobj(source, file)
