@@ -43,6 +43,8 @@ constexpr std::uint32_t kPreparedSlots = 256;
 constexpr std::uint32_t kSlotsAtOnce = 4;
 constexpr std::int64_t kSlotsPauseNs = kNsPerMs;
 constexpr std::uint64_t kLeastNvmeBytes = 64ull << 20;
+// How keys, versions and records are made; another number, and a successor begins with empty memory.
+constexpr int kMemoryFormat = 1;
 constexpr std::uint32_t kFewSessions = 256;  // a person should hear of such a limit
 
 std::string Why(const Error& error) {
@@ -286,6 +288,7 @@ bool Sidecar::MakeMemory(StartProblem* problem) {
                                          mount.uid.value_or(UINT32_MAX),
                                          mount.gid.value_or(UINT32_MAX)));
   }
+  ChooseMemoryFolder(&arena);
   auto made = Arena::Create(arena);
   if (!made) {
     problem->lines.push_back(fmt::format(
@@ -296,7 +299,28 @@ bool Sidecar::MakeMemory(StartProblem* problem) {
     return false;
   }
   arena_ = *std::move(made);
+  if (!arena.folder.empty() && !arena_->adoptable())
+    log::Info("a restart will begin with empty memory: {}", arena_->explanation());
+  else if (!arena_->adopted() && !arena_->explanation().empty())
+    log::Info("the memory of the sidecar before was not adopted: {}", arena_->explanation());
   return true;
+}
+
+// Memory in files can be adopted by a successor, and mode 0600 is what keeps programs from writing to it: so only
+// where they run as other users. (Sealed memfds keep our own user out as well.)
+void Sidecar::ChooseMemoryFolder(ArenaConfig* arena) const {
+  const auto& uids = config_.sidecar.allow_uids;
+  if (config_.sidecar.allow_any_uid ||
+      std::none_of(uids.begin(), uids.end(), [](std::uint32_t uid) { return uid != geteuid(); }))
+    return;
+  arena->folder = config_.sidecar.socket + ".memory";
+  // What the cached bytes are of: another origin below the same path is another cache.
+  arena->identity = fmt::format("penstock memory {}\n", kMemoryFormat);
+  for (std::size_t i = 0; i < config_.mounts.size(); ++i) {
+    const MountConfig& mount = config_.mounts[i];
+    arena->identity += fmt::format("{}\n{}\n{}\n{}\n", mount.path, origins_[i]->Describe(), ClassName(mount.data_class),
+                                   snapshots_[i] != nullptr ? snapshots_[i]->digest : "");
+  }
 }
 
 bool Sidecar::MakeEngineParts(StartProblem* problem) {
@@ -421,7 +445,10 @@ int Sidecar::Run() {
   const bool clean = !gave_up_ && registry_->Stats().sessions == 0;
   registry_->EndAll();
   if (clean && programs_ != nullptr) programs_->Discard();
-  if (clean) job_->Remove();
+  if (clean) {
+    job_->Remove();
+    arena_->Discard();
+  }
   log::Info("ended");
   return 0;
 }
@@ -609,6 +636,8 @@ Json Sidecar::StatJson() {
             {"readahead_ranges", engine.readahead_ranges},
             {"sibling_prefetches", engine.sibling_prefetches},
             {"ranges_published", engine.ranges_published},
+            {"adopted_bytes", engine.adopted_bytes},
+            {"adopted_entries", engine.adopted_entries},
             {"object_hits", objects.hits},
             {"objects_dropped", objects.dropped},
             {"nvme_ranges_read", nvme.hits},

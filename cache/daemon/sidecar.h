@@ -69,6 +69,7 @@ class Sidecar final : public SidecarControl {
   bool MakeCacheFolders(StartProblem* problem);
   bool LoadSnapshots(StartProblem* problem);
   bool MakeMemory(StartProblem* problem);
+  void ChooseMemoryFolder(ArenaConfig* arena) const;
   bool MakeEngineParts(StartProblem* problem);
   bool WatchSignals(StartProblem* problem);
   void ShareOut();

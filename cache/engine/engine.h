@@ -97,6 +97,8 @@ struct EngineStats {
   std::uint64_t evictions = 0;             // ranges and records dropped to make room
   std::uint64_t corrupt_dropped = 0;
   std::uint64_t ranges_published = 0;
+  std::uint64_t adopted_bytes = 0;         // a predecessor's that went on
+  std::uint64_t adopted_entries = 0;
   std::uint64_t arena_bytes_used = 0;      // now: segments in use
   std::uint64_t arena_bytes_live = 0;      // now: bytes that an entry names
   std::uint64_t arena_bytes_total = 0;

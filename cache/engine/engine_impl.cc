@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "shim/abi/session.h"
+#include "transport/base/log.h"
 
 namespace penstock::cache {
 namespace {
@@ -53,10 +54,34 @@ EngineImpl::EngineImpl(Loop* loop, Arena* arena, ObjectStore* objects, std::vect
       source_reads_(&mounts_, &tier_, &fetcher_, calls_.get(), nvme,
                     [this](std::uint32_t mount, const std::string& path) { names_.Forget(mount, path); }),
       siblings_(&names_, &fetcher_, options_),
-      first_look_(&mounts_, &names_, &fetcher_, calls_.get()) {}
+      first_look_(&mounts_, &names_, &fetcher_, calls_.get()) {
+  if (arena->adopted()) AdoptMemory();
+}
+
+// What a predecessor has published goes on, but for listings that came in pieces: their state was its own.
+void EngineImpl::AdoptMemory() {
+  const std::uint32_t now_ds = arena_->ExpiresDs(MonotonicNs());
+  AdoptedMemory adopted = tier_.Adopt([&](const pst_entry& entry) {
+    const std::uint32_t mount = entry.key.ns & PST_NS_INDEX_MASK;
+    return entry.key.ns == (PST_NS_FILES | mount) && mount < mounts_.size() &&
+           entry.key.range != PST_RANGE_LISTING + PST_LISTING_PAGES_MAX &&
+           (entry.expires_ds == 0 || entry.expires_ds > now_ds);
+  });
+  adopted_bytes_ = adopted.bytes;
+  adopted_entries_ = adopted.entries.size();
+  log::Info("adopted the memory of the sidecar before: {} MiB in {} objects; {} torn, {} unsound, {} "
+            "segments were being filled",
+            adopted.bytes >> 20, adopted.entries.size(), adopted.torn_buckets, adopted.dropped,
+            adopted.renewed_segments);
+  adoption_check_ = std::make_unique<AdoptionCheck>(loop_, arena_, std::move(adopted.entries),
+                                                    [this](const pst_entry& entry) {
+                                                      if (tier_.EraseExactly(entry)) ++adopted_wrong_;
+                                                    });
+}
 
 EngineImpl::~EngineImpl() {
   ending_ = true;
+  adoption_check_.reset();
   calls_.reset();
   while (!waiting_.empty()) End(waiting_.begin()->first, ECANCELED);
 }
@@ -422,6 +447,9 @@ EngineStats EngineImpl::Stats() const {
   stats.readahead_ranges = readahead_ranges_;
   stats.sibling_prefetches = siblings_.prefetched();
   stats.evictions = tier.evictions;
+  stats.corrupt_dropped = adopted_wrong_;
+  stats.adopted_bytes = adopted_bytes_;
+  stats.adopted_entries = adopted_entries_;
   stats.ranges_published = fetches.ranges;
   stats.arena_bytes_used = tier.bytes_used;
   stats.arena_bytes_live = tier.bytes_live;

@@ -17,6 +17,7 @@
 #include "cache/engine/read_ahead.h"
 #include "cache/engine/siblings.h"
 #include "cache/engine/source_reads.h"
+#include "cache/memory/adoption_check.h"
 #include "cache/memory/memory_tier.h"
 #include "cache/object/object_store.h"
 
@@ -35,6 +36,7 @@ class EngineImpl final : public Engine, private ObjectSource {
   EngineStats Stats() const override;
 
  private:
+  void AdoptMemory();
   // Who waits. Continuations hold the number and find nothing once the wait has ended otherwise.
   using WaitId = std::uint64_t;
   struct Waiting {
@@ -96,6 +98,10 @@ class EngineImpl final : public Engine, private ObjectSource {
   Siblings siblings_;
   FirstLook first_look_;
   std::uint64_t readahead_ranges_ = 0;
+  std::uint64_t adopted_bytes_ = 0;
+  std::uint64_t adopted_entries_ = 0;
+  std::uint64_t adopted_wrong_ = 0;
+  std::unique_ptr<AdoptionCheck> adoption_check_;
   bool ending_ = false;
 };
 

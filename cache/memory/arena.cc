@@ -94,30 +94,103 @@ Result<void> Arena::Init(const ArenaConfig& config) {
   segment_count_ = static_cast<std::uint32_t>(segments);
   bucket_count_ = BucketCount(config.arena_bytes);
 
-  const bool enough = config.huge_pages != HugePages::kOff && FreeHugePages() >= segments;
-  if (config.huge_pages == HugePages::kOn && !enough) {
-    return Fail(Code::kNoSpace, "arena: not enough free huge pages for the configured memory");
-  }
   const std::uint64_t arena_bytes = segments << PST_SEGMENT_SHIFT;
-  if (enough) hugetlb_ = MapMemory(&arena_, "penstock-arena", arena_bytes, true).has_value();
-  if (!hugetlb_) {
-    if (config.huge_pages == HugePages::kOn) return Fail(Code::kNoSpace, "arena: hugetlb mapping");
-    if (auto mapped = MapMemory(&arena_, "penstock-arena", arena_bytes, false); !mapped) return mapped;
+  bucket_offset_ = RoundUp(sizeof(pst_index_header), sizeof(pst_bucket));
+  segment_offset_ = bucket_offset_ + bucket_count_ * sizeof(pst_bucket);
+  const std::uint64_t index_bytes = RoundUp(segment_offset_ + segments * 8, 4096);
+
+  if (!UseFiles(config, index_bytes, arena_bytes)) {
+    const bool enough = config.huge_pages != HugePages::kOff && FreeHugePages() >= segments;
+    if (config.huge_pages == HugePages::kOn && !enough) {
+      return Fail(Code::kNoSpace, "arena: not enough free huge pages for the configured memory");
+    }
+    if (enough) hugetlb_ = MapMemory(&arena_, "penstock-arena", arena_bytes, true).has_value();
+    if (!hugetlb_) {
+      if (config.huge_pages == HugePages::kOn) return Fail(Code::kNoSpace, "arena: hugetlb mapping");
+      if (auto mapped = MapMemory(&arena_, "penstock-arena", arena_bytes, false); !mapped) return mapped;
+    }
+    if (auto mapped = MapMemory(&index_, "penstock-index", index_bytes, false); !mapped) return mapped;
+    Place();
+    if (auto sealed = Seal(index_); !sealed) return sealed;
+    if (auto sealed = Seal(arena_); !sealed) return sealed;
   }
+  if (files_ == nullptr) own_notes_.resize(segment_count_);
   collapse_ = !hugetlb_ && config.huge_pages != HugePages::kOff;
-
-  const std::uint64_t bucket_offset = RoundUp(sizeof(pst_index_header), sizeof(pst_bucket));
-  const std::uint64_t segment_offset = bucket_offset + bucket_count_ * sizeof(pst_bucket);
-  const std::uint64_t index_bytes = RoundUp(segment_offset + segments * 8, 4096);
-  if (auto mapped = MapMemory(&index_, "penstock-index", index_bytes, false); !mapped) return mapped;
-  buckets_ = reinterpret_cast<pst_bucket*>(index_.base + bucket_offset);
-  generations_ = reinterpret_cast<std::uint64_t*>(index_.base + segment_offset);
-
-  if (auto sealed = Seal(index_); !sealed) return sealed;
-  if (auto sealed = Seal(arena_); !sealed) return sealed;
-  FillHeader(config);
+  if (!adopted_) FillHeader(config);
+  if (files_ != nullptr && !adopted_) {
+    if (auto sealed = files_->Seal(); !sealed) return sealed;
+  }
   helper_ = StartThread("arena", [this] { HelperMain(); });
   return {};
+}
+
+void Arena::Place() {
+  buckets_ = reinterpret_cast<pst_bucket*>(index_.base + bucket_offset_);
+  generations_ = reinterpret_cast<std::uint64_t*>(index_.base + segment_offset_);
+}
+
+// True if the memory is in files. Huge pages of the node's pool are no files on tmpfs.
+bool Arena::UseFiles(const ArenaConfig& config, std::uint64_t index_bytes, std::uint64_t arena_bytes) {
+  if (config.folder.empty() || config.huge_pages == HugePages::kOn) return false;
+  ArenaFilesConfig files{config.folder, config.identity, index_bytes, arena_bytes, segment_count_};
+  for (int tries = 0; tries < 2; ++tries) {
+    auto opened = ArenaFiles::Open(files, &adopted_, &explanation_);
+    if (!opened) return false;
+    files_ = *std::move(opened);
+    if (MapFile(&index_, files_->index_fd(), index_bytes) && MapFile(&arena_, files_->arena_fd(), arena_bytes)) {
+      Place();
+      if (!adopted_ || AdoptHeader(config)) return true;
+      explanation_ = "what it says of itself does not hold";
+    }
+    const bool again = adopted_;
+    Unmap(&arena_);
+    Unmap(&index_);
+    files_->Discard();
+    files_.reset();
+    adopted_ = false;
+    if (!again) return false;
+  }
+  return false;
+}
+
+// A crash leaves the header as it was made; whatever else it says is not ours.
+bool Arena::AdoptHeader(const ArenaConfig& config) {
+  const pst_index_header* there = header();
+  const std::int64_t base_ns = there->clock_base_ns;
+  if (there->magic != PST_INDEX_MAGIC || there->major != PST_ABI_MAJOR || there->minor != PST_ABI_MINOR ||
+      there->incarnation == 0 || there->index_bytes != index_.bytes || there->arena_bytes != arena_.bytes ||
+      there->bucket_offset != bucket_offset_ || there->bucket_count != bucket_count_ ||
+      there->segment_offset != segment_offset_ || there->segment_count != segment_count_ || base_ns <= 0 ||
+      base_ns > SystemClock::Get().NowNs() || there->mount_count != config.mounts.size() ||
+      std::memcmp(there->mounts, config.mounts.data(), config.mounts.size() * sizeof(pst_mount)) != 0) {
+    return false;
+  }
+  std::uint64_t newest = 0;
+  for (std::uint32_t i = 0; i < segment_count_; ++i) {
+    if (generations_[i] == 0) continue;
+    adopted_segments_ = i + 1;
+    newest = std::max(newest, generations_[i]);
+  }
+  if (newest >= UINT64_MAX >> 1) return false;
+  incarnation_ = there->incarnation;
+  clock_base_ns_ = base_ns;
+  // The last one that was given out stands in some segment: it is stored at once.
+  generation_ = newest != 0 ? newest : RandomNonZero() >> 2;
+  next_segment_ = adopted_segments_;
+  stats_.segments_taken = adopted_segments_;
+  // What clients have kept of names is good no more: the last change may not have been told.
+  auto* epoch = const_cast<std::uint64_t*>(&there->name_epoch);
+  PST_STORE_RELEASE(epoch, *epoch + 1);
+  return true;
+}
+
+bool Arena::ReplacePages(std::uint32_t number) {
+  return files_ != nullptr &&
+         files_->Replace(static_cast<std::uint64_t>(number) << PST_SEGMENT_SHIFT, PST_SEGMENT_BYTES);
+}
+
+void Arena::Discard() {
+  if (files_ != nullptr) files_->Discard();
 }
 
 void Arena::FillHeader(const ArenaConfig& config) {
@@ -131,10 +204,9 @@ void Arena::FillHeader(const ArenaConfig& config) {
   header->incarnation = incarnation_;
   header->index_bytes = index_.bytes;
   header->arena_bytes = arena_.bytes;
-  header->bucket_offset = static_cast<std::uint64_t>(reinterpret_cast<std::byte*>(buckets_) - index_.base);
+  header->bucket_offset = bucket_offset_;
   header->bucket_count = bucket_count_;
-  header->segment_offset =
-      static_cast<std::uint64_t>(reinterpret_cast<std::byte*>(generations_) - index_.base);
+  header->segment_offset = segment_offset_;
   header->segment_count = segment_count_;
   header->clock_base_ns = clock_base_ns_;
   // The same for names: a client that still has its view of the sidecar before, over this memory,
@@ -146,16 +218,26 @@ void Arena::FillHeader(const ArenaConfig& config) {
 }
 
 Result<void> Arena::MapMemory(Mapping* mapping, const char* name, std::uint64_t bytes, bool hugetlb) {
-  mapping->fd = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING | (hugetlb ? MFD_HUGETLB : 0u));
-  if (mapping->fd < 0) return std::unexpected(ErrnoError(errno, "arena: memfd_create"));
+  const int fd = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING | (hugetlb ? MFD_HUGETLB : 0u));
+  if (fd < 0) return std::unexpected(ErrnoError(errno, "arena: memfd_create"));
+  if (ftruncate(fd, static_cast<off_t>(bytes)) != 0) {
+    const Error error = ErrnoError(errno, "arena: ftruncate");
+    close(fd);
+    return std::unexpected(error);
+  }
+  auto mapped = MapFile(mapping, fd, bytes);
+  mapping->fd = fd;
+  if (!mapped) Unmap(mapping);
+  return mapped;
+}
+
+// Leaves mapping->fd alone: whose the descriptor is, is the caller's business.
+Result<void> Arena::MapFile(Mapping* mapping, int fd, std::uint64_t bytes) {
   mapping->bytes = bytes;
   // An aligned address lets one huge page back a whole segment.
   mapping->reserved_bytes = RoundUp(bytes, kHugePage) + kHugePage;
-  void* reserved = MAP_FAILED;
-  if (ftruncate(mapping->fd, static_cast<off_t>(bytes)) == 0) {
-    reserved = mmap(nullptr, mapping->reserved_bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
-                    -1, 0);
-  }
+  void* reserved = mmap(nullptr, mapping->reserved_bytes, PROT_NONE,
+                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (reserved == MAP_FAILED) {
     const Error error = ErrnoError(errno, "arena: reserving address space");
     Unmap(mapping);
@@ -164,7 +246,7 @@ Result<void> Arena::MapMemory(Mapping* mapping, const char* name, std::uint64_t 
   mapping->reserved = static_cast<std::byte*>(reserved);
   const std::uint64_t address = reinterpret_cast<std::uintptr_t>(reserved);
   std::byte* aligned = mapping->reserved + (RoundUp(address, kHugePage) - address);
-  if (mmap(aligned, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, mapping->fd, 0) == MAP_FAILED) {
+  if (mmap(aligned, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, fd, 0) == MAP_FAILED) {
     const Error error = ErrnoError(errno, "arena: mapping");
     Unmap(mapping);
     return std::unexpected(error);
@@ -225,6 +307,10 @@ std::optional<std::uint32_t> Arena::TakeSegment(bool* prepared) {
       prepared_.pop_front();
     } else if (next_segment_ < segment_count_) {
       taken = next_segment_++;
+      if (!Allocate(*taken)) {
+        next_segment_ = segment_count_;
+        taken.reset();
+      }
     }
     if (taken) ++stats_.segments_taken;
   }
@@ -239,6 +325,12 @@ void Arena::CollapseLater(std::uint32_t number) {
     late_.push_back(number);
   }
   wake_.notify_one();
+}
+
+// A file's segment has its pages before anybody stores to it: a full tmpfs would be a SIGBUS.
+bool Arena::Allocate(std::uint32_t number) {
+  return files_ == nullptr ||
+         files_->Allocate(static_cast<std::uint64_t>(number) << PST_SEGMENT_SHIFT, PST_SEGMENT_BYTES);
 }
 
 // Touches a segment that nobody has yet (a collapse needs a page to be there) and asks for a huge page.
@@ -271,9 +363,12 @@ void Arena::HelperMain() {
       late_.pop_front();
     }
     lock.unlock();
-    const bool huge = MakeHuge(number, ahead);
+    const bool there = !ahead || Allocate(number);
+    const bool huge = there && MakeHuge(number, ahead);
     lock.lock();
-    if (ahead) {
+    if (!there) {
+      next_segment_ = segment_count_;  // others have filled the tmpfs: what we have must do
+    } else if (ahead) {
       prepared_.push_back(number);
       ++stats_.segments_prepared;
     }

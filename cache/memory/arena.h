@@ -1,8 +1,12 @@
-// The sidecar's shared memory: the index memfd and the arena memfd (shim/abi/index.h).
+// The sidecar's shared memory: the index and the arena (shim/abi/index.h).
 //
-// Both are created here, mapped for writing once, and then sealed with F_SEAL_FUTURE_WRITE (and against
+// Two memfds, mapped for writing once and then sealed with F_SEAL_FUTURE_WRITE (and against
 // shrinking, growing and further seals): whoever receives the descriptors can map them for reading only,
 // the same user id included. Nothing may ask for another writable mapping afterwards.
+//
+// Or, with `folder`, two files on tmpfs that a successor adopts (cache/memory/arena_files.h): for programs of
+// other users. What is adopted keeps its incarnation, its generations go on, and programs that have it
+// mapped notice nothing.
 //
 // Memory is taken segment by segment (2 MiB), so the resident size follows what is in use. A helper
 // thread prepares a few segments ahead: it makes each one a huge page (hugetlb where the node has them,
@@ -26,6 +30,7 @@
 #include <thread>
 #include <vector>
 
+#include "cache/memory/arena_files.h"
 #include "shim/abi/index.h"
 #include "transport/base/result.h"
 
@@ -49,6 +54,8 @@ struct ArenaConfig {
   std::uint64_t arena_bytes = 0;   // rounded down to whole segments; at least kMinArenaBytes
   HugePages huge_pages = HugePages::kAuto;
   std::vector<pst_mount> mounts;   // in the order of the engine's mounts; at most PST_MAX_MOUNTS
+  std::string folder;              // "": memfds. Else files there, if it lies on tmpfs and has room
+  std::string identity;            // with `folder`: what the cached bytes are of, mounts apart
 };
 
 struct ArenaStats {
@@ -67,13 +74,26 @@ class Arena {
   Arena& operator=(const Arena&) = delete;
 
   // Owned by the arena; to be sent to clients over SCM_RIGHTS.
-  int index_fd() const { return index_.fd; }
-  int arena_fd() const { return arena_.fd; }
+  int index_fd() const { return files_ != nullptr ? files_->index_reader() : index_.fd; }
+  int arena_fd() const { return files_ != nullptr ? files_->arena_reader() : arena_.fd; }
   std::uint64_t index_bytes() const { return index_.bytes; }
   std::uint64_t arena_bytes() const { return arena_.bytes; }
   std::uint64_t incarnation() const { return incarnation_; }
   std::uint32_t segment_count() const { return segment_count_; }
   bool hugetlb() const { return hugetlb_; }
+  // A predecessor's memory. What its entries say has not been looked at: MemoryTier does that.
+  bool adopted() const { return adopted_; }
+  bool adoptable() const { return files_ != nullptr; }
+  // Why `folder` was not used, or what was in it not adopted; "" if there is nothing to say.
+  const std::string& explanation() const { return explanation_; }
+  // Segments that a predecessor has taken: numbers below this.
+  std::uint32_t adopted_segments() const { return adopted_segments_; }
+  // A note for each segment: in the files, where it outlives us, or in memory of our own.
+  SegmentNote* notes() { return files_ != nullptr ? files_->notes() : own_notes_.data(); }
+  // New pages under a segment (ArenaFiles::Replace). Its generation must have been changed.
+  bool ReplacePages(std::uint32_t number);
+  // Nobody shall adopt this: a clean end. What is mapped stays until it is unmapped.
+  void Discard();
 
   // The writer's view. The header does not change after Create().
   const pst_index_header* header() const;
@@ -109,18 +129,30 @@ class Arena {
 
   Arena() = default;
   static Result<void> MapMemory(Mapping* mapping, const char* name, std::uint64_t bytes, bool hugetlb);
+  static Result<void> MapFile(Mapping* mapping, int fd, std::uint64_t bytes);
   static Result<void> Seal(const Mapping& mapping);
+  bool UseFiles(const ArenaConfig& config, std::uint64_t index_bytes, std::uint64_t arena_bytes);
+  bool AdoptHeader(const ArenaConfig& config);
+  void Place();
   static void Unmap(Mapping* mapping);
   Result<void> Init(const ArenaConfig& config);
   void FillHeader(const ArenaConfig& config);
   bool MakeHuge(std::uint32_t number, bool untouched);
+  bool Allocate(std::uint32_t number);
   void HelperMain();
 
+  std::unique_ptr<ArenaFiles> files_;  // null: memfds
   Mapping index_;
   Mapping arena_;
+  std::vector<SegmentNote> own_notes_;
+  std::string explanation_;
+  std::uint32_t adopted_segments_ = 0;
+  bool adopted_ = false;
   std::uint64_t incarnation_ = 0;
   std::uint64_t generation_ = 0;
   std::int64_t clock_base_ns_ = 0;
+  std::uint64_t bucket_offset_ = 0;
+  std::uint64_t segment_offset_ = 0;
   std::uint64_t bucket_count_ = 0;
   std::uint32_t segment_count_ = 0;
   bool hugetlb_ = false;

@@ -78,6 +78,38 @@ IndexWriter::Place IndexWriter::Victim(
   return best;
 }
 
+IndexWriter::Adopted IndexWriter::Adopt(const std::function<bool(const pst_entry&)>& keep,
+                                        const std::function<void(Place, const pst_entry&)>& show) {
+  Adopted result;
+  for (std::uint64_t number = 0; number <= mask_; ++number) {
+    pst_bucket& bucket = buckets_[number];
+    if (pst_bucket_repair(&bucket) != 0) ++result.torn_buckets;
+    for (std::uint32_t slot = 0; slot < PST_BUCKET_ENTRIES; ++slot) {
+      if (bucket.tags[slot] == 0) continue;
+      ++size_;
+      const Place place{static_cast<std::uint32_t>(number), slot};
+      const pst_entry entry = bucket.entries[slot];
+      const std::uint64_t hash = pst_key_hash(&entry.key);
+      const bool here = pst_hash_bucket(hash, mask_, 0) == number || pst_hash_bucket(hash, mask_, 1) == number;
+      const bool sound = bucket.tags[slot] == pst_hash_tag(hash) && here && entry.segment < segment_count_ &&
+                         entry.generation != 0 && entry.length != 0 && entry.length <= PST_RANGE_BYTES &&
+                         entry.offset % PST_ALIGN == 0 && entry.offset <= PST_SEGMENT_BYTES - entry.length;
+      // One whose segment has been recycled since is no fault.
+      const bool current = sound && IsCurrent(entry);
+      // Of a key that is there twice the first one is found; the other would come back once that one goes.
+      const auto first = current ? Find(entry.key) : std::nullopt;
+      const bool only = first && first->bucket == number && first->slot == slot;
+      if (current && only && keep(entry)) {
+        show(place, entry);
+        continue;
+      }
+      if (!sound || (current && !only)) ++result.dropped;
+      Clear(place);
+    }
+  }
+  return result;
+}
+
 void IndexWriter::Store(Place place, const pst_entry& entry) {
   pst_bucket& bucket = buckets_[place.bucket];
   const bool replaces_name = HoldsName(place);

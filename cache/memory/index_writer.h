@@ -42,6 +42,15 @@ class IndexWriter {
 
   void Store(Place place, const pst_entry& entry);  // whatever was there
   void Clear(Place place);
+  // A predecessor's index, before anything else is done with it: drops what was being changed at its death and
+  // every entry that could not have been stored, or that `keep` does not want. Shows those that stay.
+  struct Adopted {
+    std::uint64_t torn_buckets = 0;
+    std::uint64_t dropped = 0;   // entries that cannot be right
+  };
+  Adopted Adopt(const std::function<bool(const pst_entry&)>& keep,
+                const std::function<void(Place, const pst_entry&)>& show);
+
   std::uint64_t size() const { return size_; }      // slots with an entry
 
  private:

@@ -65,7 +65,7 @@ std::optional<Space> MemoryTier::Append(Area area, std::uint32_t bytes) {
   Slot slot;
   slot.units = static_cast<std::uint16_t>(space.offset / PST_ALIGN);
   segment.slots.push_back(slot);
-  ++segment.pins;
+  Pin(number);
   return space;
 }
 
@@ -203,6 +203,7 @@ bool MemoryTier::KeepWhole(std::uint32_t number, std::uint8_t forget_touches) {
   }
   std::erase(fifo_[segment.area], number);
   segment.area = kMain;
+  NoteArea(number, kMain);
   fifo_[kMain].push_back(number);
   return true;
 }
@@ -235,6 +236,7 @@ void MemoryTier::OpenSegment(Area area, std::uint32_t number) {
   segment.state = State::kOpen;
   open_[area] = number;
   fifo_[area].push_back(number);
+  NoteArea(number, area);
   pst_segment_recycle(&arena_->generations()[number], arena_->NextGeneration());
 }
 
@@ -311,7 +313,7 @@ void MemoryTier::CarryOver(std::uint32_t number, Area target) {
     slot.bucket = survivor.place.bucket;
     slot.touches = survivor.touches;
     slot.live = true;
-    --segment.pins;
+    Unpin(space->segment);
     segment.live_bytes += AlignUp(entry.length);
     live_bytes_ += AlignUp(entry.length);
     index_.Store(survivor.place, entry);
@@ -347,8 +349,16 @@ void MemoryTier::Publish(const Space& space, const pst_key& key, std::uint32_t c
   segment.live_bytes += AlignUp(entry.length);
   live_bytes_ += AlignUp(entry.length);
   ++stats_.published;
-  --segment.pins;
+  Unpin(space.segment);
   NoteLoss(space.segment);
+}
+
+// The note is there before the first byte that is written without an entry, and stays until the last one is
+// published or given up.
+void MemoryTier::NoteFilling(std::uint32_t number, bool filling) {
+  __atomic_store_n(&arena_->notes()[number].filling, static_cast<std::uint8_t>(filling), __ATOMIC_RELEASE);
+  // Before the requests that fill it leave for the kernel.
+  if (filling) __atomic_thread_fence(__ATOMIC_SEQ_CST);
 }
 
 void MemoryTier::StoreEntry(const pst_entry& entry, Slot* slot) {
@@ -374,7 +384,7 @@ void MemoryTier::StoreEntry(const pst_entry& entry, Slot* slot) {
 
 void MemoryTier::Abandon(const Space& space) {
   Segment& segment = segments_[space.segment];
-  --segment.pins;
+  Unpin(space.segment);
   // The last piece of an open segment is given back; nothing ever named it.
   if (segment.state == State::kOpen && space.offset + AlignUp(space.bytes) == segment.fill) {
     segment.fill = space.offset;
@@ -453,6 +463,16 @@ bool MemoryTier::ChangeFlags(const pst_key& key, std::uint32_t set, std::uint32_
 
 void MemoryTier::Erase(const pst_key& key) {
   if (const auto place = index_.Find(key)) Drop(*place);
+}
+
+bool MemoryTier::EraseExactly(const pst_entry& entry) {
+  const auto place = index_.Find(entry.key);
+  if (!place) return false;
+  const pst_entry& there = index_.At(*place);
+  if (there.segment != entry.segment || there.offset != entry.offset || there.generation != entry.generation)
+    return false;
+  Drop(*place);
+  return true;
 }
 
 void MemoryTier::EraseRecords(

@@ -26,6 +26,7 @@
 #include <functional>
 #include <optional>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include "cache/memory/arena.h"
@@ -62,9 +63,23 @@ struct TierStats {
   std::uint64_t entries = 0;
 };
 
+// What came of a predecessor's memory.
+struct AdoptedMemory {
+  std::vector<pst_entry> entries;      // that stay: their bytes are still to be checked (entry.crc32c)
+  std::uint64_t bytes = 0;
+  std::uint64_t torn_buckets = 0;      // that were being changed at its death
+  std::uint64_t dropped = 0;           // entries that could not be right
+  std::uint64_t renewed_segments = 0;  // that were being filled
+};
+
 class MemoryTier {
  public:
+  // Of an arena that was adopted, Adopt() comes before all else.
   MemoryTier(Arena* arena, bool has_dataset, bool has_general);
+
+  // Builds the queues from what the index says: readers have gone on all the time and do not notice.
+  // `keep` says which entries still mean something to whoever asks.
+  AdoptedMemory Adopt(const std::function<bool(const pst_entry&)>& keep);
 
   // At most PST_RANGE_BYTES, at least 1. nullopt if everything that could go is pinned: try again when a
   // read has finished.
@@ -83,6 +98,8 @@ class MemoryTier {
   bool SetExpiry(const pst_key& key, std::uint32_t expires_ds);
   bool ChangeFlags(const pst_key& key, std::uint32_t set, std::uint32_t clear);
   void Erase(const pst_key& key);
+  // Erases the entry if it still is this very one.
+  bool EraseExactly(const pst_entry& entry);
   // Erases the records (names, listings) for which `doomed` says so.
   void EraseRecords(
       const std::function<bool(const pst_key&, std::span<const std::byte>)>& doomed);
@@ -148,6 +165,20 @@ class MemoryTier {
              std::uint8_t forget_touches);
   void CarryOver(std::uint32_t number, Area target);
 
+  void AdoptSegment(std::uint32_t number, std::span<const std::pair<IndexWriter::Place, pst_entry>> found,
+                    AdoptedMemory* result);
+  bool RenewPages(std::uint32_t number);
+  // For a successor (SegmentNote).
+  void NoteArea(std::uint32_t number, Area area) {
+    arena_->notes()[number].area = static_cast<std::uint8_t>(area + 1);
+  }
+  void Pin(std::uint32_t number) {
+    if (segments_[number].pins++ == 0) NoteFilling(number, true);
+  }
+  void Unpin(std::uint32_t number) {
+    if (--segments_[number].pins == 0) NoteFilling(number, false);
+  }
+  void NoteFilling(std::uint32_t number, bool filling);
   void StoreEntry(const pst_entry& entry, Slot* slot);
   void Drop(IndexWriter::Place place);
   void MarkDead(const pst_entry& entry);

@@ -6,6 +6,7 @@
 //   <socket>.start   held by a `penstock run` while it starts a sidecar
 //   <socket>.log     what a sidecar says that was started by `penstock run`
 //   <socket>.d       the job's folder (cache/job)
+//   <socket>.memory  what a successor adopts (cache/memory/arena_files.h)
 //
 // Thread safety: distinct objects from any threads.
 #pragma once

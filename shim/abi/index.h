@@ -14,6 +14,8 @@
  *  W3 bytes of [segment, offset, length) are complete before the entry that names them is stored, and
  *     stay unchanged until the segment's generation has been changed.
  *  W4 the generation is changed, and the change ordered before, the first store of recycled bytes.
+ *  W5 a successor of a dead writer drops what that one was changing before it changes anything itself, and
+ *     goes on with generations above all that it finds.
  *  R1 a reader copies bytes, then checks (acquire) that the generation is the entry's. If it is, the
  *     bytes are the key's; if not, it discards them and treats the key as a miss.
  */
@@ -242,6 +244,17 @@ static inline void pst_bucket_clear(struct pst_bucket* bucket, unsigned i) {
   PST_FENCE_RELEASE();
   PST_STORE_RELAXED(&bucket->tags[i], (uint16_t)0);
   PST_STORE_RELEASE(&bucket->seq, seq + 2);
+}
+
+/* W5: a successor adopts the memory of a writer that is dead. A bucket whose seq is odd was being changed: which
+ * of its entries is half old and half new cannot be told, so all of them go, while readers still keep
+ * away. 1 if that was so. */
+static inline int pst_bucket_repair(struct pst_bucket* bucket) {
+  uint32_t seq = PST_LOAD_RELAXED(&bucket->seq);
+  if ((seq & 1u) == 0) return 0;
+  for (unsigned i = 0; i < PST_BUCKET_ENTRIES; i++) PST_STORE_RELAXED(&bucket->tags[i], (uint16_t)0);
+  PST_STORE_RELEASE(&bucket->seq, seq + 1);
+  return 1;
 }
 
 /* W4: after this returns, bytes of the segment may be overwritten. */

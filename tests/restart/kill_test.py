@@ -63,6 +63,65 @@ class KilledProgramTest(RestartTest):
         self.check(job, not open_files(job) - fds, f"descriptors leak: {open_files(job) - fds}")
 
 
+@unittest.skipUnless(CONTAINERS, "the sidecar has a user of its own in containers only")
+class AdoptedMemoryTest(RestartTest):
+    """On tmpfs, under a user of its own: the successor goes on with what was cached."""
+
+    shared_in = "/dev/shm"
+    memory = "64MiB"
+    mount_keys = {}
+
+    def test_hits_go_on_and_nothing_is_read_twice(self):
+        job = self.make_job()
+        job.start()
+        readers = self.make_readers(job)
+        self.assert_whole(job, readers.all(self.names, how="read"))
+        job.kill_sidecar()
+        self.assert_whole(job, readers.all(self.names, how="read"))      # without any sidecar
+        job.start()
+        self.assertIn("adopted the memory", job.read_log())
+        fresh = self.make_readers(job)
+        self.assert_whole(job, fresh.all(self.names, how="read"))
+        self.assert_whole(job, readers.all(self.names, how=["read", "random"]))
+        now = job.stat()
+        self.assertGreater(now["adopted_bytes"], 16 << 20)
+        self.assertEqual(now["origin_bytes_read"], 0, now)
+        self.assertEqual(now["corrupt_dropped"], 0)
+        fresh.close()
+        readers.close()
+        self.assert_calm(job, 0)
+        self.assertEqual(job.stop(), 0)
+        self.assertEqual(left_beside(job), [])
+
+    def test_kills_under_load(self):
+        self.memory = "16MiB"                        # smaller than the data: segments are recycled all the time
+        job = self.make_job()
+        job.start()
+        readers = self.make_readers(job)
+        self.assert_whole(job, readers.all(self.names, how=WAYS))
+        KilledSidecarTest.kill_under_load(self, job, readers)
+        self.assertIn("adopted the memory", job.read_log())
+        self.assertNotIn("was not adopted", job.read_log())
+        self.assert_whole(job, readers.all(self.names, how=WAYS))
+        self.assert_calm(job, self.readers_count)
+        self.assertEqual(job.stat()["corrupt_dropped"], 0)
+
+    def test_another_configuration_begins_anew(self):
+        job = self.make_job()
+        job.start()
+        readers = self.make_readers(job, 1)
+        self.assert_whole(job, readers.all(self.names, how="read"))
+        job.kill_sidecar()
+        with open(job.config) as file:
+            text = file.read()
+        with open(job.config, "w") as file:
+            file.write(text.replace('memory = "64MiB"', 'memory = "48MiB"'))
+        job.start()
+        self.assertIn("was not adopted", job.read_log())
+        self.assert_whole(job, readers.all(self.names, how=WAYS))
+        self.assertEqual(job.stat()["adopted_bytes"], 0)
+
+
 @unittest.skipIf(CONTAINERS, "in containers the kubelet restarts the sidecar")
 class KeptSidecarTest(RestartTest):
     """A sidecar that `penstock run` has started and that is killed comes back by itself."""
