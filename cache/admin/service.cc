@@ -21,8 +21,8 @@ constexpr std::size_t kSessionsAtOnce = 200;
 constexpr std::size_t kMaxWarmJobs = 16;
 constexpr std::int64_t kProbeFreshNs = 1'000'000'000;
 // What ends the job's sidecar or changes what it keeps.
-constexpr std::array<std::string_view, 7> kAdminsOnly = {"stop", "refresh", "warm", "warm_cancel",
-                                                         "pin",  "unpin",   "evict"};
+constexpr std::array<std::string_view, 8> kAdminsOnly = {"stop", "refresh", "warm",  "warm_cancel",
+                                                         "pin",  "unpin",   "evict", "upgrade"};
 
 Json Ok() { return {{"ok", true}}; }
 Json No(std::string why) { return {{"ok", false}, {"error", std::move(why)}}; }
@@ -51,6 +51,14 @@ void AdminService::Handle(AdminRequest request, AdminReply reply) {
     if (max_age_ns == INT64_MAX) return reply(Serialised(Status()));
     return sidecar_->Probe(
         max_age_ns, [this, reply = std::move(reply)]() mutable { reply(Serialised(Status())); });
+  }
+  if (op == "upgrade") {
+    const std::string program = JsonString(*json, "program");
+    if (!program.empty() && request.peer.uid != 0 && request.peer.uid != geteuid())
+      return reply(Serialised(No("only the sidecar's own user and root may say which program it is to become")));
+    return sidecar_->Upgrade(program, [reply = std::move(reply)](std::int64_t pid, const std::string& problem) mutable {
+      reply(Serialised(pid == 0 ? No(problem) : Json{{"ok", true}, {"pid", pid}}));
+    });
   }
   Json answer;
   if (op == "stat")

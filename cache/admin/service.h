@@ -11,8 +11,10 @@
 //   {"op": "warm_cancel", "id": n}           -> progress
 //   {"op": "refresh"|"pin"|"unpin"|"evict", "paths": [...]}
 //   {"op": "flush"}
+//   {"op": "upgrade", "program": path}       -> pid of the successor that is ready, or error; then the
+//                                            connection ends. To name a program is for our own user and root
 //
-// stop, warm, warm_cancel, refresh, pin, unpin and evict are for the sidecar's own user, root and
+// stop, upgrade, warm, warm_cancel, refresh, pin, unpin and evict are for the sidecar's own user, root and
 // sidecar.admin_uids; the rest for all who may join.
 //
 // Thread safety: core thread only.
@@ -32,6 +34,9 @@
 
 namespace penstock::cache {
 
+// The process that is ready to take over, or 0 and what is wrong.
+using UpgradeReply = std::move_only_function<void(std::int64_t pid, const std::string& problem)>;
+
 // What the service needs of the sidecar.
 class SidecarControl {
  public:
@@ -45,6 +50,8 @@ class SidecarControl {
   virtual Engine& engine() = 0;
   virtual Loop& loop() = 0;
   virtual void BeginStop(const char* why) = 0;
+  // Lets `program` ("": our own, as it is on disk now) take over. `reply` comes when it is ready or has failed.
+  virtual void Upgrade(const std::string& program, UpgradeReply reply) = 0;
 };
 
 class AdminService {

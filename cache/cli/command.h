@@ -59,6 +59,7 @@ std::vector<std::pair<std::string, std::string>> ProgramEnvironment(const cache:
 Command RunCommand(const std::vector<std::string>* program);
 Command EnvCommand();
 Command StopCommand();
+Command UpgradeCommand();
 Command StatusCommand();
 Command StatCommand();
 Command DoctorCommand();

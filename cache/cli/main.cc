@@ -42,7 +42,7 @@ int Main(int argc, char** argv) {
       kFooter,
       {},
       {},
-      {RunCommand(&program), EnvCommand(), StopCommand(), StatusCommand(), StatCommand(),
+      {RunCommand(&program), EnvCommand(), StopCommand(), UpgradeCommand(), StatusCommand(), StatCommand(),
        DoctorCommand(), WarmCommand(), RefreshCommand(), FlushCommand(), PinCommand(),
        UnpinCommand(), EvictCommand(), SnapshotCommand(), GenConfigCommand(), ImportConfigCommand(),
        FsckCommand()},

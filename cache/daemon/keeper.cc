@@ -12,6 +12,7 @@
 
 #include <algorithm>
 #include <string_view>
+#include <utility>
 
 #include "cache/session/socket_files.h"
 #include "transport/base/clock.h"
@@ -118,7 +119,11 @@ int Keeper::Run() {
   sigemptyset(&awaited_);
   for (const int number : {SIGCHLD, SIGTERM, SIGINT, SIGHUP}) sigaddset(&awaited_, number);
   sigprocmask(SIG_BLOCK, &awaited_, nullptr);
-  if (Start() < 0) return 1;
+  if (kept_.running > 0)
+    ++starts_;
+  else if (Start() < 0)
+    return 1;
+  bool died = false;  // by a signal, while another one was there
   for (;;) {
     int status = 0;
     const pid_t pid = waitpid(-1, &status, WNOHANG);
@@ -132,10 +137,15 @@ int Keeper::Run() {
       continue;
     }
     siginfo_t other{};
-    if (waitid(P_ALL, 0, &other, WEXITED | WNOHANG | WNOWAIT) == 0)
-      continue;  // one that has taken over serves
-    if (WIFEXITED(status)) return WEXITSTATUS(status);
-    if (!Again(WTERMSIG(status))) return 128 + WTERMSIG(status);
+    if (waitid(P_ALL, 0, &other, WEXITED | WNOHANG | WNOWAIT) == 0) {
+      died |= WIFSIGNALED(status);  // one that takes over is there: it serves, or ends as well
+      continue;
+    }
+    const bool orphaned =
+        std::exchange(died, false) && WIFEXITED(status) && WEXITSTATUS(status) != 0;
+    if (WIFEXITED(status) && !orphaned) return WEXITSTATUS(status);
+    if (!Again(orphaned ? SIGKILL : WTERMSIG(status)))
+      return WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
     if (Start() < 0) return 1;
   }
 }

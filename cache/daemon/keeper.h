@@ -10,6 +10,8 @@
 // Thread safety: a process with one thread.
 #pragma once
 
+#include <sys/types.h>
+
 #include <string>
 #include <vector>
 
@@ -19,6 +21,7 @@ struct KeptSidecar {
   std::string program;                 // path of penstockd
   std::string lock_path;               // names the process that serves, and its program
   std::vector<std::string> arguments;  // without the program; of every start
+  pid_t running = 0;                   // one that is our child already; 0: start one
   int ready_fd = -1;                   // handed to the first one only, as --ready-fd
 };
 

@@ -5,14 +5,21 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 
+#include <fcntl.h>
+#include <unistd.h>
+
 #include <algorithm>
 #include <cstdio>
+#include <memory>
+#include <optional>
 #include <string>
 
+#include "cache/base/test_point.h"
 #include "cache/cli/arguments.h"
 #include "cache/config/config.h"
 #include "cache/config/version.h"
 #include "cache/crash/crash_report.h"
+#include "cache/daemon/handover.h"
 #include "cache/daemon/keeper.h"
 #include "cache/daemon/sidecar.h"
 #include "cache/session/socket_files.h"
@@ -35,6 +42,9 @@ constexpr const char* kFooter =
 struct Options {
   std::string config_file;
   bool keep = false;
+  bool kept = false;  // a keeper is our parent
+  int keep_pid = 0;   // --keep: it runs already
+  int take_over = -1;
   SidecarOptions sidecar;
 };
 
@@ -56,12 +66,60 @@ std::uint64_t RaiseDescriptorLimit() {
   return setrlimit(RLIMIT_NOFILE, &limit) == 0 ? limit.rlim_cur : before.rlim_cur;
 }
 
-// What malloc keeps for itself counts as ours: large blocks (a listing that is built) go back at once, and
-// there are as many arenas as threads that allocate much.
+// What malloc keeps for itself counts as ours: large blocks (a listing that is built) go back at
+// once, and there are as many arenas as threads that allocate much.
 void BoundMalloc() {
   mallopt(M_MMAP_THRESHOLD, 256 << 10);
   mallopt(M_TRIM_THRESHOLD, 1 << 20);
   mallopt(M_ARENA_MAX, 2);
+}
+
+// Gives the successor what only one can have. False: it is dead.
+bool HandOver(Handover* handover, std::string* problem) {
+  TestPoint("old.before-take");
+  if (!handover->successor.Give(handover->listener->socket_fd(), handover->listener->lock_fd())) {
+    *problem = "it has ended";
+  } else {
+    TestPoint("old.taken");
+    const HandoverMessage message = handover->successor.Await(kServingMs);
+    TestPoint("old.serving");
+    if (message.kind == HandoverKind::kServing) return true;
+    *problem = message.text;
+  }
+  const Successor gone = std::move(handover->successor);  // dies here, before anything else is done
+  return false;
+}
+
+KeptSidecar KeptAs(const Options& options, const Config& config) {
+  KeptSidecar kept;
+  kept.program = OwnProgram();
+  kept.lock_path = config.sidecar.socket + ".lock";
+  kept.arguments = {"-c", config.file, "--kept"};
+  if (options.sidecar.linger) kept.arguments.emplace_back("--linger");
+  return kept;
+}
+
+// Somebody started this process and waits for its end (a terminal, a container): it stays as the
+// keeper of the new one. Where there is a keeper that one becomes its parent.
+int AfterHandover(const Options& options, const Config& config, Handover& handover) {
+  const pid_t pid = handover.successor.pid();
+  log::Info("upgrade: process {} serves", pid);
+  handover.successor.LetGo();
+  handover.listener->Release();
+  if (options.kept) return 0;
+  std::vector<std::string> words = {handover.program, "-c",         config.file,
+                                    "--keep",         "--keep-pid", std::to_string(pid)};
+  if (options.sidecar.linger) words.emplace_back("--linger");
+  std::vector<std::string> environment = EnvironmentWithSecrets();
+  std::vector<char*> argv, env;
+  for (std::string& word : words) argv.push_back(word.data());
+  argv.push_back(nullptr);
+  for (std::string& variable : environment) env.push_back(variable.data());
+  env.push_back(nullptr);
+  execve(handover.program.c_str(), argv.data(), env.data());
+  KeptSidecar kept = KeptAs(options, config);
+  kept.running = pid;
+  return KeepSidecar(kept);
 }
 
 int Serve(const Options& options) {
@@ -74,13 +132,35 @@ int Serve(const Options& options) {
   log::SetLevelByName(config->sidecar.log_level);
   SidecarOptions sidecar_options = options.sidecar;
   sidecar_options.descriptors = RaiseDescriptorLimit();
-  auto sidecar = Sidecar::Create(*config, sidecar_options);
-  if (!sidecar) {
-    for (const std::string& line : sidecar.error().lines)
-      fmt::print(stderr, "penstockd: {}\n", line);
-    return sidecar.error().exit_code;
+  std::optional<Predecessor> predecessor;
+  if (options.take_over >= 0) {
+    fcntl(options.take_over, F_SETFD, FD_CLOEXEC);
+    sidecar_options.predecessor = &predecessor.emplace(Fd(options.take_over));
   }
-  return (*sidecar)->Run();
+  std::unique_ptr<Listener> listener;
+  for (;;) {
+    auto sidecar = Sidecar::Create(*config, sidecar_options, std::move(listener));
+    if (!sidecar) {
+      for (const std::string& line : sidecar.error().lines) {
+        fmt::print(stderr, "penstockd: {}\n", line);
+        if (predecessor) (void)predecessor->Say(HandoverKind::kFailed, line);
+      }
+      return sidecar.error().exit_code;
+    }
+    const int code = (*sidecar)->Run();
+    std::optional<Handover> handover = (*sidecar)->TakeHandover();
+    sidecar->reset();
+    if (!handover) return code;
+    std::string problem;
+    if (HandOver(&*handover, &problem)) return AfterHandover(options, *config, *handover);
+    // It did not come up: we go on, as our own successor.
+    log::Warning("upgrade: {} does not take over: {}", handover->program, problem);
+    sidecar_options.upgrade_problem = problem;
+    sidecar_options.predecessor = nullptr;
+    sidecar_options.ready_fd = -1;
+    listener = std::move(handover->listener);
+    listener->NoteHolder();
+  }
 }
 
 // Stays small: it only starts the sidecar, and another one after that one's death.
@@ -91,12 +171,9 @@ int Keep(const Options& options) {
       fmt::print(stderr, "penstockd: {}\n", error.ToString());
     return 2;
   }
-  KeptSidecar kept;
-  kept.program = OwnProgram();
-  kept.lock_path = config->sidecar.socket + ".lock";
-  kept.arguments = {"-c", config->file};
-  if (options.sidecar.linger) kept.arguments.emplace_back("--linger");
+  KeptSidecar kept = KeptAs(options, *config);
   kept.ready_fd = options.sidecar.ready_fd;
+  kept.running = options.keep_pid;
   return KeepSidecar(kept);
 }
 
@@ -111,6 +188,11 @@ int Main(int argc, char** argv) {
         "End sidecar.linger after the last program, as `penstock run` wants it"},
        {"--keep", &options.keep,
         "Start another one when it is killed or crashes, as `penstock run` wants it"},
+       {"--kept", &options.kept, "A keeper is the parent of this process"},
+       {"--keep-pid", &options.keep_pid, "With --keep: the sidecar that runs already"},
+       {"--take-over", &options.take_over,
+        "Take the place of the sidecar at the other end of this descriptor, as `penstock upgrade` "
+        "wants it"},
        {"--ready-fd", &options.sidecar.ready_fd,
         "Write a byte to this descriptor once it listens"}},
       {},

@@ -18,6 +18,7 @@
 #include <thread>
 #include <utility>
 
+#include "cache/base/test_point.h"
 #include "cache/config/machine.h"
 #include "cache/config/units.h"
 #include "cache/config/version.h"
@@ -126,7 +127,7 @@ Sidecar::Sidecar(const Config& config, const SidecarOptions& options)
     : config_(config), options_(options) {}
 
 std::expected<std::unique_ptr<Sidecar>, StartProblem> Sidecar::Create(
-    const Config& config, const SidecarOptions& options) {
+    const Config& config, const SidecarOptions& options, std::unique_ptr<Listener> kept) {
   std::unique_ptr<Sidecar> sidecar(new Sidecar(config, options));
   StartProblem problem;
   if (!sidecar->MakeOrigins(&problem) || !sidecar->MakeCacheFolders(&problem) ||
@@ -138,20 +139,39 @@ std::expected<std::unique_ptr<Sidecar>, StartProblem> Sidecar::Create(
   crash.version = fmt::format("penstockd {}", kVersion);
   if (const auto installed = InstallCrashReport(crash); !installed)
     log::Warning("a crash would not be reported: {}", Why(installed.error()));
-  std::string explanation;
-  const bool others = config.sidecar.allow_any_uid || config.sidecar.allow_uids.size() > 1 ||
-                      !config.sidecar.admin_uids.empty();
   sidecar->loop_ = MakeLoop(true);
-  auto listener = Listener::Open(config.sidecar.socket, others, kPredecessorMs, &explanation);
-  if (!listener) {
-    problem.lines.push_back(explanation);
-    return std::unexpected(problem);
-  }
-  sidecar->listener_ = *std::move(listener);
+  if (!sidecar->MakeListener(std::move(kept), &problem)) return std::unexpected(problem);
   if (!sidecar->MakeMemory(&problem) || !sidecar->MakeEngineParts(&problem) ||
       !sidecar->WatchSignals(&problem))
     return std::unexpected(problem);
   return sidecar;
+}
+
+// Three ways: this process's own from before, a predecessor's, or a new one.
+bool Sidecar::MakeListener(std::unique_ptr<Listener> kept, StartProblem* problem) {
+  listener_ = std::move(kept);
+  if (listener_ != nullptr) return true;
+  std::string explanation;
+  if (options_.predecessor != nullptr) {
+    TestPoint("successor.before-ready");
+    (void)options_.predecessor->Say(HandoverKind::kReady, config_.sidecar.socket);
+    TestPoint("successor.ready");
+    auto taken = options_.predecessor->Take();
+    if (!taken) {
+      problem->lines.emplace_back(taken.error().context);
+      return false;
+    }
+    TestPoint("successor.taken");
+    auto listener = Listener::TakeOver(config_.sidecar.socket, std::move((*taken)[0]), std::move((*taken)[1]), &explanation);
+    if (listener) listener_ = *std::move(listener);
+  } else {
+    const bool others = config_.sidecar.allow_any_uid || config_.sidecar.allow_uids.size() > 1 ||
+                        !config_.sidecar.admin_uids.empty();
+    auto listener = Listener::Open(config_.sidecar.socket, others, kPredecessorMs, &explanation);
+    if (listener) listener_ = *std::move(listener);
+  }
+  if (listener_ == nullptr) problem->lines.push_back(explanation);
+  return listener_ != nullptr;
 }
 
 // The limits of the job and of the node. Without the node's file the job keeps the node's limits by
@@ -441,6 +461,11 @@ Sidecar::~Sidecar() {
 int Sidecar::Run() {
   Serve();
   loop_->Run();
+  if (handing_over_) {
+    listener_->Pause();
+    registry_->EndAll();
+    return 0;
+  }
   // Programs whose requests were given up are still there, with files open: the next sidecar needs the folder.
   const bool clean = !gave_up_ && registry_->Stats().sessions == 0;
   registry_->EndAll();
@@ -453,6 +478,64 @@ int Sidecar::Run() {
   return 0;
 }
 
+// ---- another one takes over ----
+
+void Sidecar::Upgrade(const std::string& named, UpgradeReply reply) {
+  const auto no = [&reply](const std::string& why) { reply(0, why); };
+  if (stopping_) return no("the sidecar is ending");
+  if (successor_) return no(fmt::format("an upgrade is under way (process {})", successor_->pid()));
+  const std::string program = named.empty() ? OwnProgram() : named;
+  if (program.empty() || program[0] != '/' || access(program.c_str(), X_OK) != 0)
+    return no(fmt::format("{} cannot be executed by the sidecar: {}", program, strerror(errno)));
+  std::vector<std::string> arguments = {"-c", config_.file, "--kept", "--take-over", std::to_string(kHandoverFd)};
+  if (options_.linger) arguments.emplace_back("--linger");
+  auto started = Successor::Start(program, arguments);
+  if (!started) return no(fmt::format("{} cannot be started: {}", program, Why(started.error())));
+  log::Info("upgrade: {} is started as process {}", program, started->pid());
+  successor_.emplace(*std::move(started));
+  successor_program_ = program;
+  upgrade_reply_ = std::move(reply);
+  if (!loop_->Watch(successor_->fd(), POLLIN, [this](std::uint32_t) { OnSuccessor(); }))
+    return EndUpgrade("its socket cannot be watched");
+  upgrade_timer_ = loop_->After(kReadyMs * kNsPerMs, [this] {
+    upgrade_timer_ = 0;
+    EndUpgrade(fmt::format("it was not ready within {} s", kReadyMs / 1000));
+  });
+}
+
+// It is ready or it has failed. Ready: the sessions end at once; what was in flight is asked for again, by
+// programs that wait in the queue of the socket.
+void Sidecar::OnSuccessor() {
+  const HandoverMessage message = successor_->Await(0);
+  if (message.kind != HandoverKind::kReady) return EndUpgrade(message.text);
+  if (message.text != config_.sidecar.socket)
+    return EndUpgrade(fmt::format("its configuration names another socket, {}", message.text));
+  loop_->Unwatch(successor_->fd());
+  if (upgrade_timer_ != 0) loop_->CancelTimer(std::exchange(upgrade_timer_, 0));
+  if (stopping_) return EndUpgrade("the sidecar is ending");
+  log::Info("upgrade: process {} is ready", successor_->pid());
+  upgrade_reply_(successor_->pid(), "");
+  TestPoint("old.ready");
+  stopping_ = handing_over_ = true;
+  (void)admin_->CancelAll();
+  loop_->Stop();
+}
+
+void Sidecar::EndUpgrade(const std::string& problem) {
+  if (!successor_) return;
+  if (upgrade_timer_ != 0) loop_->CancelTimer(std::exchange(upgrade_timer_, 0));
+  loop_->Unwatch(successor_->fd());
+  options_.upgrade_problem = problem;
+  log::Warning("upgrade: {} does not take over: {}", successor_program_, problem);
+  successor_.reset();
+  upgrade_reply_(0, fmt::format("{} does not take over: {}; the sidecar's log says more", successor_program_, problem));
+}
+
+std::optional<Handover> Sidecar::TakeHandover() {
+  if (!handing_over_) return std::nullopt;
+  return Handover{*std::move(successor_), std::move(listener_), successor_program_};
+}
+
 void Sidecar::Serve() {
   started_ns_ = MonotonicNs();
   registry_->OnProgramsChanged([this] { OnProgramsChanged(); });
@@ -463,6 +546,11 @@ void Sidecar::Serve() {
   log::Info("penstockd {} serves {} on {}: {} of memory{}, {} mount(s), {}", kVersion, config_.file,
             config_.sidecar.socket, FormatBytesForPeople(arena_->arena_bytes()),
             arena_->hugetlb() ? " in huge pages" : "", config_.mounts.size(), loop_->Name());
+  if (options_.predecessor != nullptr) {
+    TestPoint("successor.before-serving");
+    (void)options_.predecessor->Say(HandoverKind::kServing, "");
+    TestPoint("successor.serving");
+  }
   if (options_.ready_fd >= 0) {
     (void)!write(options_.ready_fd, "1", 1);
     close(options_.ready_fd);
@@ -514,6 +602,7 @@ void Sidecar::OnSignal() {
 void Sidecar::BeginStop(const char* why) {
   if (std::exchange(stopping_, true)) return;
   log::Info("ending: {}", why);
+  EndUpgrade("the sidecar is ending");
   registry_->Drain();
   drain_until_ns_ = MonotonicNs() + config_.sidecar.grace_ns;
   CheckDrained();
@@ -561,6 +650,7 @@ Json Sidecar::StatusJson() {
           {"uptime_s", (MonotonicNs() - started_ns_) / kNsPerSecond},
           {"probed", probes_->probed()},
           {"ending", stopping_},
+          {"upgrade_problem", options_.upgrade_problem},
           {"sessions", stats.sessions},
           {"programs", stats.programs},
           {"problems", std::move(problems)},

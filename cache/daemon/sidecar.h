@@ -5,7 +5,9 @@
 
 #include <cstdint>
 #include <expected>
+#include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -13,6 +15,7 @@
 #include "cache/base/loop.h"
 #include "cache/config/config.h"
 #include "cache/daemon/fd_budget.h"
+#include "cache/daemon/handover.h"
 #include "cache/daemon/probes.h"
 #include "cache/engine/engine.h"
 #include "cache/job/job_folder.h"
@@ -34,6 +37,15 @@ struct SidecarOptions {
   bool linger = false;  // end by itself after the last program
   int ready_fd = -1;    // a byte is written here once it listens
   std::uint64_t descriptors = 65'536;  // RLIMIT_NOFILE
+  Predecessor* predecessor = nullptr;  // to take over from; outlives the sidecar
+  std::string upgrade_problem;         // why the last upgrade did not take place
+};
+
+// What is left of a sidecar that has let go of everything for its successor.
+struct Handover {
+  Successor successor;
+  std::unique_ptr<Listener> listener;
+  std::string program;
 };
 
 // Why it could not start, and the exit code for it: 2 the configuration, 1 all else.
@@ -44,12 +56,16 @@ struct StartProblem {
 
 class Sidecar final : public SidecarControl {
  public:
+  // `listener`: of the sidecar that this process was before; null: take or make one.
   static std::expected<std::unique_ptr<Sidecar>, StartProblem> Create(
-      const Config& config, const SidecarOptions& options);
+      const Config& config, const SidecarOptions& options, std::unique_ptr<Listener> listener = nullptr);
   ~Sidecar() override;
 
   // Serves until a signal, `penstock stop` or the linger ends it. The exit code.
   int Run();
+  // After Run(): the successor that is ready, if that was why it ended. This sidecar is to be destroyed before the
+  // successor gets the rest.
+  std::optional<Handover> TakeHandover();
 
   // SidecarControl: what the admin service asks for.
   const Config& config() const override { return config_; }
@@ -61,6 +77,7 @@ class Sidecar final : public SidecarControl {
   Engine& engine() override { return *engine_; }
   Loop& loop() override { return *loop_; }
   void BeginStop(const char* why) override;
+  void Upgrade(const std::string& program, UpgradeReply reply) override;
 
  private:
   Sidecar(const Config& config, const SidecarOptions& options);
@@ -68,6 +85,9 @@ class Sidecar final : public SidecarControl {
   void MakePacer();
   bool MakeCacheFolders(StartProblem* problem);
   bool LoadSnapshots(StartProblem* problem);
+  bool MakeListener(std::unique_ptr<Listener> kept, StartProblem* problem);
+  void OnSuccessor();
+  void EndUpgrade(const std::string& problem);
   bool MakeMemory(StartProblem* problem);
   void ChooseMemoryFolder(ArenaConfig* arena) const;
   bool MakeEngineParts(StartProblem* problem);
@@ -102,6 +122,11 @@ class Sidecar final : public SidecarControl {
   std::unique_ptr<AdminService> admin_;
   std::unique_ptr<Registry> registry_;
   std::unique_ptr<Probes> probes_;
+  std::optional<Successor> successor_;
+  std::string successor_program_;
+  UpgradeReply upgrade_reply_;
+  Loop::TimerId upgrade_timer_ = 0;
+  bool handing_over_ = false;
   Fd signals_;
   std::int64_t started_ns_ = 0;
   std::int64_t drain_until_ns_ = 0;

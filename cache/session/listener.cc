@@ -95,6 +95,40 @@ Result<std::unique_ptr<Listener>> Listener::Open(const std::string& path, bool f
   return std::unique_ptr<Listener>(new Listener(path, *std::move(lock), std::move(fd)));
 }
 
+Result<std::unique_ptr<Listener>> Listener::TakeOver(const std::string& path, Fd listening, Fd lock_fd,
+                                                     std::string* explanation) {
+  sockaddr_un address{};
+  socklen_t size = sizeof address;
+  const sockaddr_un wanted = AddressOf(path);
+  int listens = 0;
+  socklen_t listens_size = sizeof listens;
+  if (getsockname(listening.get(), reinterpret_cast<sockaddr*>(&address), &size) != 0 ||
+      strncmp(address.sun_path, wanted.sun_path, sizeof wanted.sun_path) != 0 ||
+      getsockopt(listening.get(), SOL_SOCKET, SO_ACCEPTCONN, &listens, &listens_size) != 0 || listens != 1) {
+    *explanation = "what was handed over is not the job's socket";
+    return Fail(Code::kInvalid, "taking the job's socket over");
+  }
+  auto lock = FileLock::TakeOver(std::move(lock_fd), path + ".lock");
+  if (!lock) {
+    *explanation = lock.error().context;
+    return std::unexpected(lock.error());
+  }
+  return std::unique_ptr<Listener>(new Listener(path, *std::move(lock), std::move(listening)));
+}
+
+void Listener::Pause() {
+  if (loop_ == nullptr || !socket_.valid()) return;
+  loop_->Unwatch(socket_.get());
+  if (pause_ != 0) loop_->CancelTimer(std::exchange(pause_, 0));
+  loop_ = nullptr;
+}
+
+void Listener::Release() {
+  Pause();
+  socket_.Reset();
+  lock_.Release();
+}
+
 Listener::~Listener() { Close(); }
 
 void Listener::Close() {

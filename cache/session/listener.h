@@ -20,9 +20,21 @@ class Listener {
   // holds the lock and answers: kLimit; if it is about to end, waits up to `wait_ms` for that.
   static Result<std::unique_ptr<Listener>> Open(const std::string& socket, bool for_other_users,
                                                 std::int64_t wait_ms, std::string* explanation);
+  // The socket and the lock of a sidecar that hands over (cache/daemon/handover.h).
+  static Result<std::unique_ptr<Listener>> TakeOver(const std::string& socket, Fd listening, Fd lock,
+                                                    std::string* explanation);
   ~Listener();  // closes, then gives the lock up
   // Removes the socket and listens no more: who connects finds nobody, and waits for a successor.
   void Close();
+
+  // Accepts nobody for now: who connects waits in the socket's queue. Start() goes on.
+  void Pause();
+  int socket_fd() const { return socket_.get(); }
+  int lock_fd() const { return lock_.fd(); }
+  // This process serves (again).
+  void NoteHolder() { lock_.NoteHolder(); }
+  // They belong to another sidecar now: nothing is removed.
+  void Release();
 
   // Calls `accepted` for each connection, non-blocking and close-on-exec.
   Result<void> Start(Loop* loop, std::function<void(Fd)> accepted);

@@ -120,12 +120,9 @@ Result<FileLock> FileLock::Acquire(const std::string& path, std::int64_t timeout
     if (!fd.valid()) return std::unexpected(ErrnoError(errno, "opening a lock file"));
     if (flock(fd.get(), LOCK_EX | LOCK_NB) == 0) {
       if (!StillNamed(fd.get(), path)) continue;
-      const std::string holder = std::to_string(getpid()) + "\n" + OwnProgram() + "\n";
-      if (ftruncate(fd.get(), 0) != 0 ||
-          pwrite(fd.get(), holder.data(), holder.size(), 0) != static_cast<ssize_t>(holder.size())) {
-        // For messages and for the keeper: a full disk does not stop anybody.
-      }
-      return FileLock(std::move(fd), path);
+      FileLock lock(std::move(fd), path);
+      lock.NoteHolder();
+      return lock;
     }
     if (errno != EWOULDBLOCK && errno != EINTR)
       return std::unexpected(ErrnoError(errno, "locking a lock file"));
@@ -154,6 +151,21 @@ LockHolder ReadLockHolder(const std::string& path) {
   if (!fd.valid() || fstat(fd.get(), &status) != 0 || !S_ISREG(status.st_mode) || status.st_uid != geteuid())
     return {};
   return HolderIn(fd.get());
+}
+
+Result<FileLock> FileLock::TakeOver(Fd fd, const std::string& path) {
+  // The same open file: asking again changes nothing, and fails for one that is not locked by it.
+  if (flock(fd.get(), LOCK_EX | LOCK_NB) != 0 || !StillNamed(fd.get(), path))
+    return Fail(Code::kInvalid, "the lock that was passed on is not the job's");
+  FileLock lock(std::move(fd), path);
+  lock.NoteHolder();
+  return lock;
+}
+
+// For messages and for the keeper: a full disk does not stop anybody.
+void FileLock::NoteHolder() {
+  const std::string holder = std::to_string(getpid()) + "\n" + OwnProgram() + "\n";
+  if (ftruncate(fd_.get(), 0) == 0) (void)!pwrite(fd_.get(), holder.data(), holder.size(), 0);
 }
 
 FileLock::~FileLock() {

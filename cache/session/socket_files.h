@@ -61,6 +61,14 @@ class FileLock {
   FileLock& operator=(FileLock&&) noexcept = default;
   ~FileLock();  // drops the lock and removes the file
 
+  // A lock that another process holds and has passed on: both hold it until the last one lets go.
+  static Result<FileLock> TakeOver(Fd fd, const std::string& path);
+  int fd() const { return fd_.get(); }
+  // Writes into the file that this process holds the lock.
+  void NoteHolder();
+  // Leaves the file and the lock to whom they were passed on to.
+  void Release() { fd_.Reset(); }
+
  private:
   FileLock(Fd fd, std::string path) : fd_(std::move(fd)), path_(std::move(path)) {}
   Fd fd_;

@@ -39,6 +39,10 @@ enum class Bug {
   kSeqLoadRelaxed,         // the reader's first load without acquire
   kNoBucketAcquireFence,   // the reader's fence before it looks at seq again
   kNoFinalAcquireFence,    // the reader's fence before it looks at the generation
+  // Of a successor that adopts the memory:
+  kTornBucketKept,         // it only makes the seq even again
+  kGenerationsRestart,     // it counts from where the dead one began
+  kAdoptedNotRecycled,     // it fills an adopted segment without a new generation
 };
 
 struct Named {
@@ -59,6 +63,12 @@ const Named kBugs[] = {
     {Bug::kSeqLoadRelaxed, "SeqLoadRelaxed"},
     {Bug::kNoBucketAcquireFence, "NoBucketAcquireFence"},
     {Bug::kNoFinalAcquireFence, "NoFinalAcquireFence"},
+};
+
+const Named kAdoptionBugs[] = {
+    {Bug::kTornBucketKept, "TornBucketKept"},
+    {Bug::kGenerationsRestart, "GenerationsRestart"},
+    {Bug::kAdoptedNotRecycled, "AdoptedNotRecycled"},
 };
 
 constexpr unsigned kSegments = 2;
@@ -139,6 +149,38 @@ class Writer {
     weakened = {};
   }
   void Clear(unsigned slot) { pst_bucket_clear(&world_->buckets[0], slot); }
+
+  // What cache/memory does with the index of a writer that died (W5). It sees all that the dead one has
+  // stored: the kernel gave it the lock after that one's end.
+  void Adopt() {
+    Memory& memory = TheMemory();
+    memory.set_greedy(true);
+    for (unsigned i = 0; i < kSegments; i++) {
+      const std::uint64_t there = PST_LOAD_RELAXED(&world_->generations[i]);
+      if (bug_ != Bug::kGenerationsRestart) generation_[i] = std::max(generation_[i], there);
+    }
+    pst_bucket& bucket = world_->buckets[0];
+    if (bug_ == Bug::kTornBucketKept) {
+      const std::uint32_t seq = PST_LOAD_RELAXED(&bucket.seq);
+      if ((seq & 1u) != 0) PST_STORE_RELEASE(&bucket.seq, seq + 1);
+    } else {
+      (void)pst_bucket_repair(&bucket);
+    }
+    for (unsigned slot = 0; slot < PST_BUCKET_ENTRIES; slot++) {
+      if (PST_LOAD_RELAXED(&bucket.tags[slot]) == 0) continue;
+      const auto* words = reinterpret_cast<const std::uint64_t*>(&bucket.entries[slot]);
+      const auto segment = static_cast<std::uint32_t>(PST_LOAD_RELAXED(&words[5]));
+      const std::uint64_t generation = PST_LOAD_RELAXED(&words[4]);
+      if (segment >= kSegments || PST_LOAD_RELAXED(&world_->generations[segment]) != generation) Clear(slot);
+    }
+    memory.set_greedy(false);
+  }
+  void FillAdopted(unsigned key, unsigned segment, unsigned slot) {
+    if (bug_ == Bug::kAdoptedNotRecycled)
+      Put(key, segment, slot);
+    else
+      Replace(key, segment, slot);
+  }
 
  private:
   void Bytes(unsigned key, unsigned segment) {
@@ -248,7 +290,8 @@ struct Tally {
 };
 
 // All that a reader of `key` can see of the writer's stores so far.
-void SearchReader(const pst_view& view, unsigned key, Bug bug, Tally* tally) {
+void SearchReader(const pst_view& view, unsigned key, Bug bug, Tally* tally,
+                  const ThreadState& begin = {}) {
   Memory& memory = TheMemory();
   Exhaustive oracle;
   memory.set_oracle(&oracle);
@@ -270,7 +313,7 @@ void SearchReader(const pst_view& view, unsigned key, Bug bug, Tally* tally) {
     if (!seen.insert({a, b}).second) memory.set_greedy(true);
   };
   do {
-    reader = {};
+    reader = begin;
     attempts[0] = attempts[1] = 0;
     memory.set_thread(&reader);
     memory.set_greedy(false);
@@ -318,6 +361,85 @@ Tally SearchAll(Bug bug, int only_script = -1) {
   }
   return tally;
 }
+
+// A reader that has the index as it is now, and knows nothing of the bytes.
+ThreadState IndexSeen(const World& world) {
+  Memory& memory = TheMemory();
+  ThreadState reader;
+  memory.set_thread(&reader);
+  memory.set_greedy(true);
+  const pst_bucket& bucket = world.buckets[0];
+  (void)PST_LOAD_RELAXED(&bucket.seq);
+  for (unsigned slot = 0; slot < PST_BUCKET_ENTRIES; slot++) (void)PST_LOAD_RELAXED(&bucket.tags[slot]);
+  for (const std::uint64_t& generation : world.generations) (void)PST_LOAD_RELAXED(&generation);
+  memory.set_greedy(false);
+  reader.pending = {};
+  return reader;
+}
+
+// The same with a successor: it adopts what the writer left at any of its stores and publishes something of its own,
+// under readers that have the memory mapped all the time. What a reader may have seen before the adoption is what
+// SearchAll looks at; here readers begin with the adopted index, so that the search ends. Stops at the first wrong byte.
+Tally SearchAdoptions(Bug bug) {
+  Tally tally;
+  World& world = TheWorld();
+  const pst_view view = ViewOf(world);
+  Memory& memory = TheMemory();
+  for (const NamedScript& script : kScripts) {
+    for (std::uint64_t crash = 0;; crash++) {
+      memory.Reset();
+      memory.weakened = {};
+      memory.CrashAfter(crash);
+      ThreadState dead;
+      memory.set_thread(&dead);
+      Writer writer(&world, Bug::kNone);
+      script.run(writer);
+      const bool whole = memory.stores() < crash;
+      memory.CrashAfter(UINT64_MAX);
+      ThreadState alive;
+      alive.view = dead.view;  // the kernel gave it the lock after the dead one's last store
+      memory.set_thread(&alive);
+      Writer successor(&world, bug);
+      successor.Adopt();
+      const ThreadState adopted = IndexSeen(world);
+      memory.set_thread(&alive);
+      successor.FillAdopted(2, 0, 1);
+      tally.crash_points++;
+      for (unsigned key = 0; key < kKeys; key++) {
+        SearchReader(view, key, bug, &tally, adopted);
+        if (tally.wrong != 0) {
+          tally.first_wrong = std::string(script.name) + ", writer died after store " +
+                              std::to_string(crash) + ", reader of key " + std::to_string(key);
+          return tally;
+        }
+      }
+      if (whole) break;
+    }
+  }
+  return tally;
+}
+
+TEST(PublishModelTest, NoBehaviourGivesAWrongByteAfterAnAdoption) {
+  const Tally tally = SearchAdoptions(Bug::kNone);
+  EXPECT_EQ(tally.wrong, 0u) << tally.first_wrong;
+  EXPECT_GT(tally.right, 0u);
+  EXPECT_GT(tally.crash_points, 100u);
+  EXPECT_LE(tally.most_loads, kMaxLoads);
+  std::printf("%lu runs, %lu hits, %lu misses, %lu crash points\n", static_cast<unsigned long>(tally.runs),
+              static_cast<unsigned long>(tally.right), static_cast<unsigned long>(tally.miss),
+              static_cast<unsigned long>(tally.crash_points));
+}
+
+class AdoptionBugTest : public testing::TestWithParam<Named> {};
+
+TEST_P(AdoptionBugTest, IsFound) {
+  const Tally tally = SearchAdoptions(GetParam().bug);
+  EXPECT_GT(tally.wrong, 0u) << "the model does not see this bug";
+  std::printf("found after %lu runs: %s\n", static_cast<unsigned long>(tally.runs), tally.first_wrong.c_str());
+}
+
+INSTANTIATE_TEST_SUITE_P(Bugs, AdoptionBugTest, testing::ValuesIn(kAdoptionBugs),
+                         [](const auto& param) { return std::string(param.param.name); });
 
 TEST(PublishModelTest, NoBehaviourGivesAWrongByteWhereverTheWriterDies) {
   const Tally tally = SearchAll(Bug::kNone);
