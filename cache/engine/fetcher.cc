@@ -383,7 +383,10 @@ int Fetcher::Outcome(const FileInfo& file, const ReadCall& call) {
   if (!call.ok()) {
     // The file of an open descriptor that is gone is as changed as one that was replaced.
     const bool gone = call.error.code == Code::kNotFound || call.error.code == Code::kVersionChanged;
-    return gone ? ESTALE : ErrnoOf(call.error);
+    // One that became shorter, where the read could not name a version: the answer does.
+    const bool shorter = call.error.code == Code::kTruncated && !call.info.version.empty() &&
+                         VersionOf(file.key.id, call.info.version) != file.key.version;
+    return gone || shorter ? ESTALE : ErrnoOf(call.error);
   }
   const bool same = call.info.version.empty()
                         ? !file.token.empty()

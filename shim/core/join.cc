@@ -229,6 +229,12 @@ int Install(int socket, Received* received) {
   return 0;
 }
 
+// A program that was stopped (SIGSTOP, a frozen cgroup) has not waited in that time: it gets one try all the same.
+int64_t NotPast(int64_t deadline_ns) {
+  int64_t now = PstMonotonicNs();
+  return deadline_ns > now ? deadline_ns : now;
+}
+
 // One try. 0, or a positive errno.
 int TryJoin(int64_t deadline_ns) {
   static Received received;  // under the lock; too large for a signal handler's stack
@@ -239,7 +245,8 @@ int TryJoin(int64_t deadline_ns) {
   PstFdForget((int)socket);
   int64_t until = PstMonotonicNs() + kHandshakeNs;
   // Somebody accepted: even a quick look waits for his answer.
-  if (until > deadline_ns + kQuickHandshakeNs) until = deadline_ns + kQuickHandshakeNs;
+  int64_t quick = NotPast(deadline_ns) + kQuickHandshakeNs;
+  if (until > quick) until = quick;
   long err = SendHello((int)socket);
   if (err >= 0) err = ReceiveWelcome((int)socket, until, &received);
   if (err < 0) {
@@ -303,7 +310,8 @@ pst_session* EnsureSession(int64_t deadline_ns, int* err) {
   for (int64_t backoff = kFirstBackoffNs;; backoff = backoff * 2 < kLastBackoffNs ? backoff * 2 : kLastBackoffNs) {
     int failed = EIO;
     {
-      JoinLock lock(deadline_ns + 1000 * kMs);
+      // Behind another thread's try, which may take so long.
+      JoinLock lock(NotPast(deadline_ns) + kQuickHandshakeNs + 1000 * kMs);
       if (!lock.held()) return nullptr;
       session = Usable();
       if (session != nullptr) return session;

@@ -118,6 +118,12 @@ class Readers:
     def finish(self, within=180):
         return Outcome([json.loads(self._line(process, within)) for process in self._all])
 
+    def finish_one(self, i, within=180):
+        return Outcome([json.loads(self._line(self._all[i], within))])
+
+    def signal(self, i, number):
+        self._all[i].send_signal(number)
+
     def all(self, names, within=180, **order):
         self.start(names, **order)
         return self.finish(within)

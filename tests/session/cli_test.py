@@ -15,7 +15,7 @@ import unittest
 BUILD = os.path.realpath(os.environ.get("PENSTOCK_BUILD", "build/release"))
 PENSTOCK = os.path.join(BUILD, "bin", "penstock")
 COMMANDS = ("run", "env", "stop", "status", "stat", "doctor", "warm", "refresh", "flush", "pin", "unpin",
-            "evict", "gen-config")
+            "evict", "upgrade", "gen-config")
 
 
 class CliTest(unittest.TestCase):
