@@ -157,7 +157,12 @@ void Fetcher::Promote(Flight* flight) {
 
 void Fetcher::WaitFor(const FileInfo& info, std::uint32_t range, Asker asker, Done done) {
   if (Present(info.key, range)) return done(0, false);
-  const auto found = files_.find(info.key);
+  auto found = files_.find(info.key);
+  // It was there when it was demanded, and room for what was demanded with it has pushed it out.
+  if (found == files_.end() || !found->second->ranges.contains(range)) {
+    Want(info, range, range, false, 0, asker);
+    found = files_.find(info.key);
+  }
   if (found == files_.end() || !found->second->ranges.contains(range)) return done(EIO, false);
   std::map<Asker, Done>& waiters = found->second->waiters[range];
   if (!waiters.empty()) ++stats_.joins;

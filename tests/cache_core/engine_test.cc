@@ -528,5 +528,22 @@ TEST_F(EngineTest, MoreThreadsThanProcessorsAreNoCauseToComplain) {
   EXPECT_EQ(testing::internal::GetCapturedStderr(), "");
 }
 
+// What is there when it is asked for may be pushed out by the room that the rest of the same question takes.
+TEST_F(EngineTest, ARangeThatItsOwnQuestionPushesOutIsReadAgain) {
+  Build(&origin_, 8);
+  constexpr std::uint64_t kBytes = 24u << 20;
+  origin_.Put("large", Pattern(kBytes, 1));
+  Random random = Random::FromEnvironment();
+  for (int i = 0; i < 600; ++i) {
+    const std::uint64_t offset = random.Next() % (kBytes >> 16) << 16;
+    EngineOp one = Fetch("large", offset, 65536);
+    Run({&one});
+    EngineOp many = Fetch("large", offset, 8u << 20);
+    Run({&many});
+    ASSERT_EQ(one.err, 0) << i;
+    ASSERT_EQ(many.err, 0) << i;
+  }
+}
+
 }  // namespace
 }  // namespace penstock::cache
