@@ -6,7 +6,9 @@
 #include <linux/io_uring.h>
 #include <poll.h>
 #include <stdarg.h>
+#include <linux/seccomp.h>
 #include <stdio.h>
+#include <sys/prctl.h>
 #include <sys/epoll.h>
 #include <sys/fanotify.h>
 #include <sys/file.h>
@@ -22,6 +24,7 @@
 #include <sys/xattr.h>
 #include <unistd.h>
 
+#include "shim/calls/sandbox.h"
 #include "shim/calls/support.h"
 #include "shim/calls/uring.h"
 #include "shim/core/fork_gate.h"
@@ -165,6 +168,12 @@ bool Routed(long number, const Arguments& x, long* result) {
     case SYS_memfd_secret:
 #endif
       *result = Fresh(I(real.syscall(number, x.a, x.b, x.c, x.d, x.e, x.f)));
+      return true;
+    case SYS_seccomp:
+      if (x.a == SECCOMP_SET_MODE_STRICT || (x.a == SECCOMP_SET_MODE_FILTER && x.c != 0)) PstBeforeSandbox();
+      return false;
+    case SYS_prctl:
+      *result = prctl(I(x.a), x.b, x.c, x.d, x.e);
       return true;
     case SYS_io_uring_setup: {
       long made = UringSetup(U(x.a), P<io_uring_params>(x.b));

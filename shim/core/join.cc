@@ -325,6 +325,8 @@ pst_session* EnsureSession(int64_t deadline_ns, int* err) {
       *err = failed;
       return nullptr;
     }
+    // Only a sandbox forbids a socket: no sidecar that comes later changes that.
+    if (failed == EPERM || failed == ENOSYS) break;
     int64_t left = deadline_ns - PstMonotonicNs();
     if (left <= 0) break;
     PstSleepNs(backoff < left ? backoff : left);

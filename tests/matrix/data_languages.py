@@ -102,3 +102,4 @@ def scripts(folder):
     write(folder, "part.xml", "<c>of the part</c>\n")
     write(folder, "page.1", ".TH PAGE 1\n.SH NAME\npage \\- of a manual\n.SH TEXT\n.so /run/matrix/data/scripts/more.1\n")
     write(folder, "more.1", "more text\n")
+    write(folder, "flat.1", ".TH FLAT 1\n.SH NAME\nflat \\- includes nothing\n")

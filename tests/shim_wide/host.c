@@ -37,6 +37,7 @@ static const struct {
              {"exec", exec_case},
              {"spawn", spawn_case},
              {"rights", rights_case},
+             {"sandbox", sandbox_case},
              {"raw", raw_case},
              {"stale", stale_case},
              {"library", library_case},

@@ -125,6 +125,7 @@ void clone_case(void);
 void exec_case(void);
 void spawn_case(void);
 void rights_case(void);
+void sandbox_case(void);
 void raw_case(void);
 void stale_case(void);
 void handle_case(void);

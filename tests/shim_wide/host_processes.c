@@ -1,6 +1,11 @@
 // Fork, exec, spawn and what children see.
 #include "host.h"
 
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <stddef.h>
+#include <sys/prctl.h>
+
 void fork_case(void) {
   char b[100];
   int fd = open_or_die(at("numbers"));
@@ -193,4 +198,42 @@ void spawn_case(void) {
   wait_for(pid);
   posix_spawn_file_actions_destroy(&actions);
   SHOW(read(fd, cat, 8));
+}
+
+/* A child in a sandbox that forbids sockets reads what it has open, as does what it executes; a name that it would have
+ * to ask for fails at once. */
+void sandbox_case(void) {
+  struct sock_filter code[] = {
+      BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_socket, 1, 0),
+      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_connect, 0, 1),
+      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
+      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+  };
+  struct sock_fprog filter = {sizeof code / sizeof code[0], code};
+  for (int way = 0; way < 2; way++) {
+    int fd = open_or_die(at("numbers")), other = open(at("big"), O_RDONLY | O_CLOEXEC);
+    char b[16];
+    SHOW(read(fd, b, 7));
+    fflush(stdout);
+    pid_t child = fork();
+    if (child == 0) {
+      alarm(20);
+      if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) _exit(1);
+      long done = way == 0 ? prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter, 0, 0)
+                           : syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &filter);
+      if (done != 0) _exit(2);
+      SHOW(read(fd, b, 5));
+      SHOW(pread(other, b, 16, 600000));
+      fflush(stdout);
+      dup2(fd, 0);
+      execlp("sh", "sh", "-c", "read a; echo $a; cat | cksum", NULL);
+      _exit(3);
+    }
+    int status = -1;
+    waitpid(child, &status, 0);
+    SHOW(status);
+    SHOW(lseek(fd, 0, SEEK_CUR));
+    close(fd), close(other);
+  }
 }
