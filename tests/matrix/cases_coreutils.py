@@ -126,3 +126,5 @@ tree("chroot_covered", "chroot $D/tree /bin/hello", root=True, containers=False,
     "chroot needs a folder of the kernel's; the covered one is not", 125, "cannot change root directory"))
 tree("unshare_mount", "unshare -m cat $D/tree/private; unshare -m sh -c 'cd $D/tree && ls'", needs="unshare", root=True, containers=False)
 tree("run_from_mount", "$D/tree/bin/hello you; PATH=$D/tree/bin:$PATH; hello there; command -v hello; type hello; cd $D/tree; ./bin/hello a b; sh bin/hello c; ./private; exec bin/hello last")
+# What must_bite.py spoils; quick to hang.
+case("cp_bite", "cp $D/text/words out", data="text", az=True, deadline_s=4)

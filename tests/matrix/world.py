@@ -81,6 +81,8 @@ class World:
             for parent, _, files in os.walk(self.data):
                 for path in [parent] + [os.path.join(parent, name) for name in files]:
                     os.lchown(path, owner, owner)
+                    if not os.path.islink(path):      # the sidecar is another user
+                        os.chmod(path, os.stat(path).st_mode | (0o555 if os.path.isdir(path) else 0o444))
 
     def _set_times(self, folder):
         names = sorted(os.path.join(parent, name) for parent, folders, files in os.walk(folder) for name in folders + files)
