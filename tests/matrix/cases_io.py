@@ -2,7 +2,7 @@
 
 import data_common  # noqa: F401
 import data_media  # noqa: F401
-from case import case
+from case import Differs, case
 
 NGINX = r"""
 mkdir -p n logs; port=$((20000 + $$ % 20000))
@@ -43,8 +43,10 @@ case("busybox_static", "cd $D/text; b=busybox; $b cat pairs; $b md5sum words ../
 case("busybox_server", "busybox httpd -f -p 127.0.0.1:$((30000 + $$ % 20000)) -h $D & p=$!; for i in $(seq 40); do busybox wget -qO got http://127.0.0.1:$((30000 + $$ % 20000))/bytes_/b131073 && break; sleep 0.05; done; kill $p; cmp got $D/bytes_/b131073 && echo same", data="bytes_", needs="busybox", stderr=False, full=True)
 case("parallel_jobs", "cd $D/tree/many; ls | parallel --will-cite -j 4 -k cat | md5sum; parallel --will-cite -a $D/text/pairs -j 2 -k echo got {}; parallel --will-cite --pipepart -a $D/text/table.tsv --block 50k -k wc -l | awk '{n += $1} END {print n}'; parallel --will-cite -k md5sum ::: $D/bytes_/b4*", data="text bytes_ tree", needs="parallel", stderr=False)
 case("script_and_terminals", "script -qec 'cat $D/text/pairs; wc < $D/text/words' /dev/null < /dev/null; script -q -c 'ls $D/tree' out > /dev/null < /dev/null; tr -d '\\r' < out | grep -c private; setterm --version > /dev/null; tput -T dumb cols", data="text tree", needs="script", stderr=False, ignore=("^out$",), clean=((r"\r", ""),))
-case("sudo_su", "sudo -n cat $D/text/pairs; echo $?; su root -c \"cat $D/text/pairs\"; echo $?; setpriv --reuid=65534 --clear-groups cat $D/text/pairs | head -1; chroot --userspec=nobody / cat $D/text/pairs", data="text", root=True, containers=False, needs="setpriv", stderr=False)
-case("namespaces", "unshare -n cat $D/text/pairs; unshare -p -f cat $D/text/words | md5sum; unshare -u sh -c 'head -n 1 < $D/text/pairs'; unshare -U cat $D/text/pairs; unshare -i -C wc -l $D/text/words; nsenter --help > /dev/null; echo $?; flock $D/text/words -c 'echo locked'; flock -s $D/text/words cat $D/text/pairs; flock -n 9 9< $D/text/words; echo $?", data="text", root=True, containers=False, needs="unshare flock")
-case("prlimit_exec", "cd $D/text; (ulimit -n 12; cat pairs; sort words | uniq | wc -l); (ulimit -v 4000000; md5sum words); (ulimit -s 256; ls -l pairs | cut -c1-10); (ulimit -f 0; cat pairs); prlimit --nofile=8 cat pairs; chrt -b 0 cat pairs; ionice -c 3 cat pairs; taskset 1 md5sum words; setarch -R cat pairs; linux64 cat pairs; exec -a other cat pairs", data="text", needs="prlimit taskset")
+case("sudo_su", "sudo -n cat $D/text/pairs; echo $?; su root -c \"cat $D/text/pairs\"; echo $?; setpriv --clear-groups cat $D/text/pairs | head -1; chroot --userspec=root / cat $D/text/pairs", data="text", root=True, containers=False, needs="setpriv", stderr=False)
+case("another_user", "setpriv --reuid=65534 --regid=65534 --clear-groups cat $D/text/pairs", data="text", root=True, containers=False, needs="setpriv", differs=Differs(
+    "a user that sidecar.allow_uids does not name may not join", 1, "Input/output error"))
+case("namespaces", "unshare -n cat $D/text/pairs; unshare -p -f cat $D/text/words | md5sum; unshare -u sh -c 'head -n 1 < $D/text/pairs'; unshare -i -C wc -l $D/text/words; nsenter --help > /dev/null; echo $?; flock $D/text/words -c 'echo locked'", data="text", root=True, containers=False, needs="unshare flock")
+case("prlimit_exec", "cd $D/text; (ulimit -n 12; cat pairs; sort words | uniq | wc -l); (ulimit -v 4000000; md5sum words); (ulimit -s 256; ls -l pairs | cut -c1-10); (ulimit -f 0; cat pairs); prlimit --nofile=24 cat pairs; chrt -b 0 cat pairs; ionice -c 3 cat pairs; taskset 1 md5sum words; setarch -R cat pairs; linux64 cat pairs; exec -a other cat pairs", data="text", needs="prlimit taskset")
 case("timestamps", "faketime '2001-01-01' cat $D/text/pairs; faketime -f +1y stat -c %Y $D/tree/private; eatmydata cp -r $D/tree/d0 .; fakeroot sh -c 'cp -a $D/tree/private .; stat -c \"%u %a\" private'", data="text tree", needs="faketime eatmydata fakeroot", full=True, stderr=False)
 case("perf_lsof", "sleep 5 < $D/text/pairs & p=$!; sleep 0.3; cat /proc/$p/fd/0 | head -1; kill $p; fuser $D/text/pairs; echo $?; cat /proc/self/mounts | grep -c zzz; timeout 1 inotifywait -q $D/text; mountpoint -q $D/none; echo $?; findmnt -n $D/none; echo $?", data="text", stderr=False)
