@@ -76,6 +76,11 @@ class World:
             if not getattr(FIXTURES[name], "keep_times", False):
                 self._set_times(folder)
         os.utime(self.data, (EPOCH, EPOCH))
+        if self.origin == "azurite":      # which keeps no modes
+            for parent, _, files in os.walk(self.data):
+                os.chmod(parent, 0o555)
+                for name in files:
+                    os.chmod(os.path.join(parent, name), 0o444)
         if self.containers:      # to the program its files are its own, as those of a mount are
             owner = OUTER_BASE + PROGRAM_UID
             for parent, _, files in os.walk(self.data):
