@@ -5,8 +5,8 @@ import data_common  # noqa: F401
 from case import case
 
 
-def archive(name, script, **keys):
-    case(name, "cd $D/archives; " + script, data="archives", az=True, **keys)
+def archive(name, script, az=True, **keys):
+    case(name, "cd $D/archives; " + script, data="archives", az=az, **keys)
 
 
 case("tar_create", "tar -C $D -cf - --sort=name tree text | tee t.tar | tar -xf - && tar -tvf t.tar", data="tree text", times=True, ignore=(r"^t\.tar$",))
@@ -29,7 +29,7 @@ archive("pigz_brotli", "pigz -p 2 -nc t.tar | gzip -dc | cmp - t.tar; pigz -dc t
 archive("zip_unzip", "unzip -Z t.zip | tail -3; unzip -q t.zip -d $W; unzip -p t.zip in/text/pairs; unzip -tq t.zip; unzip -l stored.zip; zipinfo -1 t.zip | wc -l; zip -qrX - t.cpio | md5sum; zip -qX $W/n.zip t.gz t.bz2; unzip -v $W/n.zip | awk '{print $1,$3,$7,$8}' | tail -4; zip -T t.zip; zip t.zip t.gz; echo $?; funzip < stored.zip | md5sum; zipgrep -c alpha stored.zip",
         needs="zip unzip", times=True, stderr=False, ignore=(r"\.zip$", "^in(/[^/.]*)*$"))
 archive("7z", "7z l -slt t.zip | grep -c Path; 7z x -bd -y -o$W t.tar.gz | tail -3; 7z e -so t.zip in/text/pairs; 7z t t.bz2 | grep Everything; 7z a -bd -mmt=2 $W/o.7z t.cpio | tail -1; 7z l $W/o.7z | tail -1 | awk '{print $3}'; 7z h t.gz | grep CRC", needs="7z", ignore=("7z$",))
-archive("cpio", "cpio -it --quiet < t.cpio | md5sum; (cd $W; cpio -idm --quiet < $D/archives/t.cpio); (cd $D/archives; ls *.gz | cpio -o -H ustar --quiet | tar -tf -); cpio -it --quiet -F t.cpio | wc -l; (find . -name '*z' | sort | cpio -pdm --quiet $W/p)", needs="cpio", times=True, ignore=("^p?$", r"^(text|tree)(/[a-z0-9]*)?$", "^tree/d./e.$"))
+archive("cpio", "cpio -it --quiet < t.cpio | md5sum; (cd $W; cpio -idm --quiet < $D/archives/t.cpio); (cd $D/archives; ls *.gz | cpio -o -H ustar --quiet | tar -tf -); cpio -it --quiet -F t.cpio | wc -l; (find . -name '*z' | sort | cpio -pdm --quiet $W/p)", needs="cpio", times=True, az=False, ignore=("^p?$", r"^(text|tree)(/[a-z0-9]*)?$", "^tree/d./e.$"))
 archive("ar", "ar t t.a; ar p t.a pairs; (cd $W; ar x $D/archives/t.a); ar tv t.a; nm -s t.a; ar q t.a t.gz; echo $?; ar rcsD $W/n.a t.gz t.bz2; ranlib -D $W/n.a", needs="ar", stderr=False)
 case("rsync_from", "rsync -a $D/tree . ; rsync -an --itemize-changes $D/tree .; rsync -ac --stats $D/tree . | grep 'files transferred'; rsync -rt --size-only --exclude='d*' $D/tree/ e/; rsync -aW --inplace $D/tree/private x; rsync --list-only $D/tree/d0/ | awk '{print $1,$3,$4,$5}'", data="tree", times=True, needs="rsync", ignore=("^x$", "^e$"))
 case("rsync_delta", "cp $D/bytes_/big mine; printf changed | dd of=mine bs=1 seek=4000000 conv=notrunc status=none; rsync --no-whole-file -t --stats $D/bytes_/big mine | grep -E 'Literal|Matched'; rsync --checksum -z --sparse $D/bytes_/sparse s; rsync -a --files-from=<(echo b4096) $D/bytes_ f; rsync --append $D/bytes_/b65537 g; rsync -a --link-dest=$D/bytes_ $D/bytes_/b1 l/; "

@@ -80,7 +80,8 @@ class World:
             for parent, _, files in os.walk(self.data):
                 os.chmod(parent, 0o555)
                 for name in files:
-                    os.chmod(os.path.join(parent, name), 0o444)
+                    path = os.path.join(parent, name)
+                    os.chmod(path, 0o444 | os.stat(path).st_mode & 0o111)      # what is a program may be executed there
         if self.containers:      # to the program its files are its own, as those of a mount are
             owner = OUTER_BASE + PROGRAM_UID
             for parent, _, files in os.walk(self.data):
