@@ -164,6 +164,8 @@ static void jump_out(void) {
           break;
         }
         case 6: {
+          // Each jump out of a question keeps the question's place for a while: not all of them.
+          may_jump = jumps < 30;
           char name[32];
           snprintf(name, sizeof name, "cold/j%02d", round % 64);
           last = open(at(name), O_RDONLY);
