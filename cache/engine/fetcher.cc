@@ -29,7 +29,10 @@ Fetcher::Fetcher(Loop* loop, const std::vector<Mount>* mounts, MemoryTier* tier,
       options_(options),
       nvme_(nvme),
       version_changed_(std::move(version_changed)),
-      running_of_(mounts->size()) {
+      demand_(mounts->size()),
+      prefetch_(mounts->size()),
+      running_of_(mounts->size()),
+      bytes_of_(mounts->size()) {
   for (const Mount& mount : *mounts) origin_digests_.push_back(OriginDigest(mount.origin->Describe()));
 }
 
@@ -106,8 +109,8 @@ void Fetcher::Want(const FileInfo& info, std::uint32_t first, std::uint32_t last
       open = nullptr;
       continue;
     }
-    if (prefetch && open == nullptr && prefetch_.size() >= kMaxQueuedPrefetch) break;
-    if (!prefetch && demand_.size() >= options_.max_questions) break;  // WaitFor() says EIO
+    if (prefetch && open == nullptr && queued_prefetch_ >= kMaxQueuedPrefetch) break;
+    if (!prefetch && queued_demand_ >= options_.max_questions) break;  // WaitFor() says EIO
     const bool nvme = OnNvme(info.key, range);
     if (open == nullptr || open->count >= max_ranges || open->nvme != nvme) {
       auto flight = std::make_unique<Flight>();
@@ -134,11 +137,13 @@ void Fetcher::Enqueue(std::unique_ptr<Flight> flight) {
   Flight* raw = flight.get();
   Queue& queue = QueueOf(*raw);
   raw->at = queue.insert(queue.end(), std::move(flight));
+  ++(raw->prefetch ? queued_prefetch_ : queued_demand_);
 }
 
 std::unique_ptr<Fetcher::Flight> Fetcher::Dequeue(Flight* flight) {
   std::unique_ptr<Flight> taken = std::move(*flight->at);
   QueueOf(*flight).erase(flight->at);
+  --(flight->prefetch ? queued_prefetch_ : queued_demand_);
   return taken;
 }
 
@@ -146,6 +151,7 @@ std::unique_ptr<Fetcher::Flight> Fetcher::Dequeue(Flight* flight) {
 void Fetcher::Promote(Flight* flight) {
   if (flight->running) {
     flight->prefetch = false;
+    if (flight->call != nullptr) OriginCalls::Hurry(flight->call);
     return;
   }
   std::unique_ptr<Flight> taken = Dequeue(flight);
@@ -197,7 +203,7 @@ void Fetcher::Unasked(Flight* flight, bool gave_up) {
     return;
   }
   std::unique_ptr<Flight> taken = Dequeue(flight);
-  if (!keep || prefetch_.size() >= kMaxQueuedPrefetch) return Finish(flight, ECANCELED, {});
+  if (!keep || queued_prefetch_ >= kMaxQueuedPrefetch) return Finish(flight, ECANCELED, {});
   flight->prefetch = true;
   flight->guessed = true;
   Enqueue(std::move(taken));
@@ -251,9 +257,11 @@ void Fetcher::Unmark(const FileKey& key, std::uint32_t range) {
 
 void Fetcher::DropPrefetch(std::uint64_t group) {
   std::vector<std::unique_ptr<Flight>> dropped;
-  for (auto at = prefetch_.begin(); at != prefetch_.end();) {
-    Flight* flight = (at++)->get();
-    if (flight->group == group) dropped.push_back(Dequeue(flight));
+  for (Queue& queue : prefetch_) {
+    for (auto at = queue.begin(); at != queue.end();) {
+      Flight* flight = (at++)->get();
+      if (flight->group == group) dropped.push_back(Dequeue(flight));
+    }
   }
   for (const auto& flight : dropped) Finish(flight.get(), EIO, {});  // nobody waits: it was not promoted
 }
@@ -267,40 +275,69 @@ void Fetcher::Pump() {
   }
   do {
     pump_again_ = false;
-    if (PumpQueue(&demand_, options_.inflight_bytes)) {
-      // Guesses get what the demand leaves, and never all the room.
-      (void)PumpQueue(&prefetch_, options_.inflight_bytes / 4 * 3);
+    // Guesses get what the demand leaves, and never all the room.
+    if (PumpAll(&demand_, options_.inflight_bytes)) {
+      (void)PumpAll(&prefetch_, options_.inflight_bytes / 4 * 3);
     }
   } while (pump_again_);
   pumping_ = false;
 }
 
-// True if the queue is empty afterwards.
-bool Fetcher::PumpQueue(Queue* queue, std::uint64_t max_bytes) {
-  while (!queue->empty()) {
-    Flight* next = queue->front().get();
-    const bool late = MonotonicNs() >= next->give_up_ns;
-    if (!late && !HasPlace(*next, max_bytes)) return false;
-    if (late || !ReserveAll(next)) {
-      if (late || next->prefetch) {
-        const std::unique_ptr<Flight> given_up = Dequeue(next);
-        Finish(given_up.get(), EIO, {});
-        continue;
-      }
-      if (running_ == 0) RetryLater();
-      return false;
+// The mounts take turns. False if somebody waits for room that all share.
+bool Fetcher::PumpAll(std::vector<Queue>* queues, std::uint64_t max_bytes) {
+  const auto mounts = static_cast<std::uint32_t>(queues->size());
+  // A mount that could start nothing is passed over; when all in a row are, that is all.
+  for (std::uint32_t passed = 0; passed < mounts; turn_ = (turn_ + 1) % mounts) {
+    switch (PumpOne(&(*queues)[turn_], max_bytes)) {
+      case Pumped::kOne:
+        passed = 0;
+        break;
+      case Pumped::kNothing:
+        ++passed;
+        break;
+      case Pumped::kNoRoom:
+        return false;  // it keeps its turn
     }
-    Start(Dequeue(next));
   }
   return true;
 }
 
-// Prefetches keep the origin busy, and as many ready to follow: it lets what is demanded overtake those.
-bool Fetcher::HasPlace(const Flight& flight, std::uint64_t max_bytes) const {
+Fetcher::Pumped Fetcher::PumpOne(Queue* queue, std::uint64_t max_bytes) {
+  if (queue->empty()) return Pumped::kNothing;
+  Flight* next = queue->front().get();
+  const bool late = MonotonicNs() >= next->give_up_ns;
+  if (!late && !HasPlace(*next)) return Pumped::kNothing;
+  if (!late && !HasRoom(*next, max_bytes)) return Pumped::kNoRoom;
+  if (late || !ReserveAll(next)) {
+    if (!late && !next->prefetch) {
+      if (running_ == 0) RetryLater();
+      return Pumped::kNoRoom;
+    }
+    const std::unique_ptr<Flight> given_up = Dequeue(next);
+    Finish(given_up.get(), EIO, {});
+    return Pumped::kOne;
+  }
+  Start(Dequeue(next));
+  return Pumped::kOne;
+}
+
+bool Fetcher::HasRoom(const Flight& flight, std::uint64_t max_bytes) const {
   if (running_ > 0 && running_bytes_ + flight.bytes > max_bytes) return false;
-  if (running_ >= options_.inflight_reads) return false;
-  if (!flight.prefetch || flight.nvme) return true;
+  return running_ < options_.inflight_reads;
+}
+
+// Of what may be in flight a mount's origin holds never more than it leaves for the others (D16): one that
+// does not answer must not take their room. Prefetches keep the origin busy, and as many ready to follow: it
+// lets what is demanded overtake those.
+bool Fetcher::HasPlace(const Flight& flight) const {
   const std::uint32_t mount = flight.file->info.key.mount;
+  if (flight.prefetch && !demand_[mount].empty()) return false;
+  if (flight.nvme) return true;
+  if (mounts_->size() > 1 && running_of_[mount] > 0) {
+    if (bytes_of_[mount] + running_bytes_ + flight.bytes > options_.inflight_bytes) return false;
+    if (running_of_[mount] + running_ >= options_.inflight_reads) return false;
+  }
+  if (!flight.prefetch) return true;
   const std::uint32_t measured = (*mounts_)[mount].origin->Concurrency();
   const std::uint32_t places = measured == 0 ? kUnmeasuredPrefetches : 2 * measured;
   return running_of_[mount] < places;
@@ -378,6 +415,7 @@ void Fetcher::StartRead(std::unique_ptr<Flight> flight) {
   flight->call = call.get();
   ++stats_.fetches;
   ++running_of_[info.key.mount];
+  bytes_of_[info.key.mount] += flight->bytes;
   calls_->Start<ReadCall>(std::move(call), mount.origin,
                           [this, flight = std::move(flight)](ReadCall& done) mutable {
                             ReadDone(std::move(flight), done);
@@ -403,6 +441,7 @@ void Fetcher::ReadDone(std::unique_ptr<Flight> flight, ReadCall& call) {
   flight->call = nullptr;
   --running_;
   --running_of_[flight->file->info.key.mount];
+  bytes_of_[flight->file->info.key.mount] -= flight->bytes;
   running_bytes_ -= flight->bytes;
   const int err = flight->orphan ? ECANCELED : Outcome(flight->file->info, call);
   if (err == ESTALE) version_changed_(flight->file->info.key.mount, flight->file->info.path);

@@ -2,7 +2,8 @@
 // NVMe tier where it has them, else straight from the origin into reserved arena space, checksummed and
 // then published. What came from the origin is offered to the NVMe tier.
 //
-// Demand goes before prefetch; both are bounded in requests and bytes. Where the arena has no room
+// Demand goes before prefetch; both are bounded in requests and bytes. Mounts take turns, and one whose
+// origin is slow holds never more of that than it leaves for the others. Where the arena has no room
 // because reads in flight hold all of it, a read waits until one of them is over.
 //
 // Demand is somebody's: each flight knows its askers. When the last of them has given up, a flight that
@@ -98,7 +99,7 @@ class Fetcher {
   std::uint32_t MaxWindowRanges(std::uint32_t mount) const;
   const Stats& stats() const { return stats_; }
   std::size_t running() const { return running_; }
-  std::size_t queued() const { return demand_.size() + prefetch_.size(); }
+  std::size_t queued() const { return queued_demand_ + queued_prefetch_; }
 
  private:
   struct File;
@@ -139,7 +140,9 @@ class Fetcher {
   }
   void Want(const FileInfo& file, std::uint32_t first, std::uint32_t last, bool prefetch,
             std::uint64_t group, Asker asker);
-  Queue& QueueOf(const Flight& flight) { return flight.prefetch ? prefetch_ : demand_; }
+  Queue& QueueOf(const Flight& flight) {
+    return (flight.prefetch ? prefetch_ : demand_)[flight.file->info.key.mount];
+  }
   void Enqueue(std::unique_ptr<Flight> flight);
   std::unique_ptr<Flight> Dequeue(Flight* flight);
   void Promote(Flight* flight);
@@ -147,8 +150,11 @@ class Fetcher {
   void CancelRead(Flight* flight);
   void ForgetIfIdle(const std::shared_ptr<File>& file);
   void Pump();
-  bool PumpQueue(Queue* queue, std::uint64_t max_bytes);
-  bool HasPlace(const Flight& flight, std::uint64_t max_bytes) const;
+  enum class Pumped : std::uint8_t { kOne, kNothing, kNoRoom };
+  bool PumpAll(std::vector<Queue>* queues, std::uint64_t max_bytes);
+  Pumped PumpOne(Queue* queue, std::uint64_t max_bytes);
+  bool HasRoom(const Flight& flight, std::uint64_t max_bytes) const;
+  bool HasPlace(const Flight& flight) const;
   std::uint32_t RangesOfRead(std::uint32_t mount, std::uint32_t ranges, bool prefetch) const;
   bool ReserveAll(Flight* flight);
   void Start(std::unique_ptr<Flight> flight);
@@ -169,10 +175,14 @@ class Fetcher {
   std::unordered_map<Flight*, std::unique_ptr<Flight>> nvme_reads_;
   Forget version_changed_;
   std::unordered_map<FileKey, std::shared_ptr<File>, FileKeyHash> files_;
-  Queue demand_;
-  Queue prefetch_;
+  std::vector<Queue> demand_;              // by mount
+  std::vector<Queue> prefetch_;            // by mount
+  std::size_t queued_demand_ = 0;          // in all of them
+  std::size_t queued_prefetch_ = 0;
+  std::uint32_t turn_ = 0;                 // the mount that may start the next read
   std::uint32_t running_ = 0;
   std::vector<std::uint32_t> running_of_;  // by mount
+  std::vector<std::uint64_t> bytes_of_;    // by mount
   std::uint64_t running_bytes_ = 0;
   std::uint64_t retry_timer_ = 0;
   bool pumping_ = false;

@@ -70,6 +70,8 @@ class OriginCalls {
           [raw, done = std::move(finished)]() mutable { done(*raw); });
   }
   void Cancel(OriginCall* call) { call->origin->Cancel(call->op()); }
+  // Somebody waits now for a read that was begun as a prefetch.
+  static void Hurry(ReadCall* call) { call->OriginCall::origin->Hurry(call); }
   std::size_t running() const { return running_.size(); }
 
  private:

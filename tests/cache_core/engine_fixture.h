@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <functional>
 #include <map>
 #include <memory>
@@ -66,6 +67,8 @@ class MemoryOrigin final : public origin::Origin {
   void Read(origin::ReadOp* op) override;
   void List(origin::ListOp* op) override;
   void Cancel(origin::Op* op) override;
+  void Hurry(origin::ReadOp*) override { ++hurried_; }
+  int hurried() const { return hurried_; }
   origin::OriginStats Stats() const override { return {}; }
   void StartProbe(origin::ProbeOp* op) override { op->done(op); }
   std::string Describe() const override { return "memory"; }
@@ -89,6 +92,7 @@ class MemoryOrigin final : public origin::Origin {
   bool in_order_ = true;
   bool reads_heads_ = false;
   std::size_t flat_lists_ = 0;
+  std::atomic<int> hurried_{0};
   std::size_t stats_ = 0;
   std::size_t lists_ = 0;
   std::vector<ReadSeen> reads_;

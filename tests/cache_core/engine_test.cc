@@ -278,9 +278,11 @@ TEST_F(FetchTest, AReadThatAPolicyWantsTooGoesOnWithoutWaiters) {
   op.deadline_ns = MonotonicNs() + 20'000'000;
   origin_.Hold(true);
   Run({&hint});
+  EXPECT_EQ(origin_.hurried(), 0);
   Run({&op});
   EXPECT_EQ(op.err, EIO);
   EXPECT_EQ(origin_.held(), 1u);
+  EXPECT_EQ(origin_.hurried(), 1);  // it was told that somebody waits
   origin_.Hold(false);
   origin_.Release();
   TurnFor(20'000'000);
@@ -467,6 +469,51 @@ TEST_F(FetchTest, MoreReadsThanMayBeInFlightWaitTheirTurn) {
     TurnFor(2'000'000);
   }
   for (const EngineOp& op : ops) EXPECT_EQ(op.err, 0);
+}
+
+TEST_F(FetchTest, AMountWhoseOriginIsSilentLeavesRoomForTheOthers) {
+  MemoryOrigin other;
+  engine_.reset();
+  arena_.reset();
+  ArenaConfig config;
+  config.arena_bytes = 64ull << PST_SEGMENT_SHIFT;
+  config.mounts = {DescribeMount(0, "/data", false, UINT32_MAX, UINT32_MAX),
+                   DescribeMount(1, "/other", false, UINT32_MAX, UINT32_MAX)};
+  auto arena = Arena::Create(config);
+  ASSERT_TRUE(arena.has_value());
+  arena_ = std::move(*arena);
+  view_ = arena_->View();
+  EngineOptions options;
+  options.inflight_reads = 4;
+  std::vector<Mount> mounts(2);
+  mounts[0].path = "/data";
+  mounts[0].origin = &origin_;
+  mounts[1].path = "/other";
+  mounts[1].origin = &other;
+  engine_ = MakeEngine(loop_.get(), arena_.get(), nullptr, mounts, options);
+  origin_.Put("f", Pattern(32 * kMiB, 1));
+  other.Put("g", Pattern(100'000, 2));
+  std::vector<EngineOp> ops;
+  for (std::uint64_t i = 0; i < 20; ++i) ops.push_back(Fetch("f", (i * 16 + i % 3 * 2) * 65536, 10, i));
+  EngineOp look = Lookup("g");
+  look.mount = 1;
+  Run({&look});
+  EngineOp read = Op(EngineOpKind::kFetch, "g");
+  read.mount = 1;
+  read.version = look.attr.version;
+  read.length = 10;
+  origin_.Hold(true);
+  for (EngineOp& op : ops) loop_->Post([this, &op] { engine_->Start(&op); });
+  TurnFor(20'000'000);
+  EXPECT_GE(origin_.held(), 2u);
+  read.deadline_ns = MonotonicNs() + 5'000'000'000;
+  Run({&read});
+  EXPECT_EQ(read.err, 0);
+  origin_.Hold(false);
+  origin_.Release();
+  TurnUntil([this] { return engine_->Stats().inflight == 0; });
+  for (const EngineOp& op : ops) EXPECT_EQ(op.err, 0);
+  engine_.reset();  // before its origin
 }
 
 TEST_F(FetchTest, AReadThatFindsNoRoomWaitsForAnotherToEnd) {

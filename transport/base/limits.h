@@ -19,12 +19,13 @@ static_assert(kMaxListBodyBytes / kListPageEntries > 2 * kMaxNameBytes,
               "a page with names of the maximum length must fit into the body's limit");
 
 // HTTP.
-inline constexpr std::size_t kMaxErrorBodyBytes = 16u << 10;
 inline constexpr std::size_t kMaxHeaderLineBytes = 16u << 10;
 inline constexpr std::size_t kMaxHeaderBytes = 64u << 10;  // of one response
 inline constexpr std::size_t kReceiveBufferBytes = 256u << 10;
 inline constexpr std::size_t kStreamedReadBytes = 1u << 20;  // from here on past the caches
-inline constexpr std::size_t kMaxRequestBytes = 8u << 10;  // a URL, SAS included
+inline constexpr std::size_t kMaxRequestBytes = 72u << 10;  // a URL, SAS included
+static_assert(kMaxRequestBytes >= 3 * (kMaxNameBytes + kMaxMarkerBytes) + (8u << 10),
+              "the longest name and marker must fit, percent-encoded, beside a SAS");
 static_assert(kMaxHeaderLineBytes <= kMaxHeaderBytes);
 
 // Identity.

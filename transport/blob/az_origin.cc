@@ -1,5 +1,6 @@
 #include "transport/blob/az_origin.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "transport/base/limits.h"
@@ -7,6 +8,7 @@
 #include "transport/blob/az_errors.h"
 #include "transport/blob/az_read.h"
 #include "transport/blob/az_task.h"
+#include "transport/identity/http_token_source.h"
 #include "transport/origin/names.h"
 
 namespace penstock::origin {
@@ -15,7 +17,18 @@ namespace {
 constexpr std::int64_t kNamespaceNs = 3 * kNsPerSecond;
 constexpr std::int64_t kNoteEveryNs = 60 * kNsPerSecond;
 
-HttpLimits MakeHttpLimits(const OriginConfig& config) {
+// Plain http on this very machine: a proxy would see what nobody else can, and reach another machine.
+bool IsPlainAndNear(const std::string& place) {
+  return place.starts_with("http://") && identity::IsLoopbackUrl(place);
+}
+
+// What may stand in a header: a version can come from a listing or a manifest that is not trusted.
+bool IsHeaderText(std::string_view text) {
+  return std::all_of(text.begin(), text.end(),
+                     [](unsigned char c) { return c >= ' ' && c < 0x7F; });
+}
+
+HttpLimits MakeHttpLimits(const OriginConfig& config, const AzLocation& location) {
   HttpLimits limits;
   limits.max_connections = config.max_connections == 0 ? 1 : config.max_connections;
   limits.connect_timeout_ms = config.connect_timeout_ms;
@@ -23,6 +36,7 @@ HttpLimits MakeHttpLimits(const OriginConfig& config) {
   limits.stall_timeout_ms = std::min(limits.stall_timeout_ms, config.request_timeout_ms);
   limits.ca_file = config.ca_file;
   limits.http2 = config.http_version == "2";
+  limits.use_proxy = !IsPlainAndNear(location.origin) && !IsPlainAndNear(location.dfs_origin);
   return limits;
 }
 
@@ -35,7 +49,7 @@ AzOrigin::AzOrigin(AzLocation location, AzCredentials credentials, const OriginC
       usual_account_(std::move(usual_account)),
       verify_(VerifyFromName(config.verify)),
       budget_(clock->NowNs()),
-      client_(MakeHttpLimits(config), clock, config.pacer) {
+      client_(MakeHttpLimits(config, service_.location()), clock, config.pacer) {
   retry_limits_.max_tries = config.max_tries == 0 ? 1 : config.max_tries;
 }
 
@@ -68,7 +82,12 @@ void AzOrigin::StartTask(AnyOp* op, std::string_view name, std::string* probe_ex
 }
 
 void AzOrigin::Stat(StatOp* op) { StartTask<AzStatTask>(op, op->name); }
-void AzOrigin::Read(ReadOp* op) { StartTask<AzReadTask>(op, op->name); }
+void AzOrigin::Read(ReadOp* op) {
+  if (!IsHeaderText(op->version)) {
+    return EndAtOnce(op, {Code::kVersionChanged, false, 0, "reading a version that cannot be"});
+  }
+  StartTask<AzReadTask>(op, op->name);
+}
 void AzOrigin::Put(PutOp* op) { StartTask<AzPutTask>(op, op->name); }
 void AzOrigin::List(ListOp* op) { StartTask<AzListTask>(op, op->directory); }
 
@@ -99,6 +118,12 @@ void AzOrigin::Cancel(Op* op) {
     found->second->NoteCancelled();
   }
   client_.NoteCancelled();
+}
+
+void AzOrigin::Hurry(ReadOp* op) {
+  const std::lock_guard lock(mutex_);
+  const auto found = active_.find(op);
+  if (found != active_.end()) found->second->prefetch.store(false, std::memory_order_relaxed);
 }
 
 OriginStats AzOrigin::Stats() const {

@@ -43,6 +43,7 @@ class AzOrigin final : public Origin {
   bool ListsInOrder() const override { return true; }
   void Put(PutOp* op) override;
   void Cancel(Op* op) override;
+  void Hurry(ReadOp* op) override;
   OriginStats Stats() const override;
   RequestCounts Requests() const override;
   std::uint32_t Concurrency() const override { return client_.Counters().concurrency; }

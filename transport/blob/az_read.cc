@@ -105,7 +105,8 @@ AzRequest AzReadTask::Request() const {
 void AzReadTask::BeforeSend() {
   wanted_.size = asked_;
   // Only where somebody waits: a guess that comes late costs nothing.
-  const bool hedged = asked_ > 0 && !read_->prefetch && !read_->head;
+  const bool guess = prefetch.load(std::memory_order_relaxed);
+  const bool hedged = asked_ > 0 && !guess && !read_->head;
   alarm_after_ns = hedged ? origin()->HedgeDelayNs(wanted_.size) : 0;
 }
 

@@ -48,6 +48,18 @@ bool IsContainerName(std::string_view name) {
                      [](char c) { return IsLowerOrDigit(c) || c == '-'; });
 }
 
+// What may be repeated of an address: no query, where people put SAS tokens, and no password.
+std::string_view Shown(std::string_view url) {
+  url = url.substr(0, url.find_first_of("?#"));
+  const std::size_t at = url.rfind('@');
+  return at == std::string_view::npos ? url : url.substr(at + 1);
+}
+
+bool HoldsSas(std::string_view url) {
+  const std::size_t query = url.find('?');
+  return query != std::string_view::npos && url.find("sig=", query) != std::string_view::npos;
+}
+
 // No "//", "." or ".." inside: such names cannot be walked as paths.
 bool IsWalkable(std::string_view prefix) {
   while (!prefix.empty()) {
@@ -69,7 +81,7 @@ Result<Endpoint> ParseEndpoint(std::string_view text, std::string* explanation) 
     return BadAddress(explanation, fmt::format("the endpoint '{}' {}: write it like "
                                           "https://account.blob.core.windows.net or "
                                           "http://127.0.0.1:10000/account",
-                                          text, why));
+                                          Shown(text), why));
   };
   const bool plain = text.starts_with("http://");
   if (!plain && !text.starts_with("https://")) return wrong("is neither http:// nor https://");
@@ -169,7 +181,8 @@ Result<AzLocation> ParseHttpForm(std::string_view scheme, std::string_view rest,
   }
   const std::string_view authority = TakePart(&rest);
   if (authority.empty() || authority.find('@') != std::string_view::npos) {
-    return BadAddress(explanation, fmt::format("the host in '{}' cannot be understood", url));
+    return BadAddress(explanation,
+                      fmt::format("the host in '{}' cannot be understood", Shown(url)));
   }
   const auto decoded = PercentDecode(rest);
   if (!decoded) {
@@ -241,6 +254,12 @@ bool IsAzUrl(std::string_view url) {
 Result<AzLocation> ParseAzUrl(std::string_view url, std::string_view endpoint,
                               std::string* explanation) {
   if (!IsAzUrl(url)) return BadAddress(explanation, fmt::format("'{}' is no Blob address", url));
+  if (HoldsSas(url)) {
+    return BadAddress(explanation,
+                      fmt::format("the origin's address '{}' has a SAS token behind it: give that in "
+                                  "the environment variable AZURE_STORAGE_SAS_TOKEN instead",
+                                  Shown(url)));
+  }
   auto location = ParseByScheme(url, explanation);
   if (!location) return location;
   if (auto checked = CheckParts(*location, url, explanation); !checked) {

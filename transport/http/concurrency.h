@@ -4,7 +4,7 @@
 // It begins at kFirstLimit and doubles while each doubling moves distinctly more, then holds the
 // smallest number that moved the most. From time to time it tries one step more or less and keeps
 // what is better: more where throughput grows, less where it does not suffer. A throttled answer
-// (429, 503) takes three tenths off, once for all requests that were on the wire then, and ends
+// (429, 503), or a body that does not come within the time of a try, takes three tenths off, once for all requests that were on the wire then, and ends
 // the doubling.
 //
 // Throughput is measured in epochs, over those in which (nearly) always a request had to wait for a
@@ -37,7 +37,7 @@ class ConcurrencyLimit {
   struct Ended {
     std::int64_t started_ns = 0;
     std::uint64_t bytes = 0;
-    bool throttled = false;
+    bool throttled = false;    // or choked, as above
     bool others_wait = false;  // a request wants a place and has none
   };
   // A request is over.

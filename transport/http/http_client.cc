@@ -208,7 +208,7 @@ class HttpClient::Impl {
   }
 
   static bool IsUrgent(const HttpExchange& exchange, std::int64_t now_ns) {
-    return !exchange.prefetch ||
+    return !exchange.prefetch.load(std::memory_order_relaxed) ||
            (exchange.held_since_ns > 0 && now_ns - exchange.held_since_ns >= kPrefetchPatienceNs);
   }
 
@@ -225,6 +225,10 @@ class HttpClient::Impl {
   bool HasPlace() const { return active_.size() < concurrency_.limit(); }
 
   void StartOne(HttpExchange* exchange, std::int64_t now_ns) {
+    // It may have been cancelled before it was ours.
+    if (exchange->cancelled.load(std::memory_order_acquire)) {
+      return EndWithout(exchange, Fault::kCancelled, "cancelled");
+    }
     if (exchange->deadline_ns <= now_ns) {
       EndWithout(exchange, Fault::kDeadline, "the deadline passed before the request was sent");
       return;
@@ -301,10 +305,15 @@ class HttpClient::Impl {
     NoteEnd(*exchange, now_ns);
     const bool throttled = exchange->status == 429 || exchange->status == 503;
     if (throttled) throttled_.fetch_add(1, std::memory_order_relaxed);
-    const bool answered = exchange->status != 0 && exchange->fault == Fault::kNone;
-    if (throttled || answered) {
-      concurrency_.NoteEnd(
-          {transfer->began_ns(), exchange->received_bytes, throttled, !waiting_.empty()}, now_ns);
+    // A server that fails quickly has done no work, and does not ask for more.
+    const bool worked = exchange->status != 0 && exchange->status < 500;
+    const bool answered = worked && exchange->fault == Fault::kNone;
+    // A body that cannot come in the time of a try: too many share the way. Silence is another thing.
+    const bool choked = exchange->fault == Fault::kTimeout && exchange->received_bytes > 0;
+    if (throttled || choked || answered) {
+      concurrency_.NoteEnd({transfer->began_ns(), exchange->received_bytes, throttled || choked,
+                            !waiting_.empty()},
+                           now_ns);
       concurrency_now_.store(concurrency_.limit(), std::memory_order_relaxed);
     }
     idle_.push_back(std::move(transfer));

@@ -48,7 +48,8 @@ class HttpExchange {
 
   // For limits and counters.
   RequestKind kind = RequestKind::kGet;
-  bool prefetch = false;             // nobody waits for it: others may overtake it
+  // Nobody waits for it: others may overtake it. From any thread.
+  std::atomic<bool> prefetch{false};
   std::uint64_t expected_bytes = 0;  // of both bodies, as far as it is known
 
   std::int64_t not_before_ns = 0;  // when it may go onto the wire

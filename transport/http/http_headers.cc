@@ -36,14 +36,24 @@ std::string Token(std::string_view value) {
   return printable ? std::string(value) : std::string();
 }
 
-std::int64_t ParseRetryAfterMs(std::string_view value, std::int64_t server_now_ns) {
+// Whichever of the two dates comes last.
+void TakeRetryDate(ResponseHeaders* headers) {
+  if (headers->retry_at_ns == 0 || headers->date_ns == 0) return;
+  headers->retry_after_ms = std::clamp<std::int64_t>(
+      (headers->retry_at_ns - headers->date_ns) / kNsPerMs, 0, kMaxRetryAfterMs);
+}
+
+void TakeRetryAfter(std::string_view value, ResponseHeaders* headers) {
+  headers->retry_at_ns = 0;
+  headers->retry_after_ms = 0;
   if (const auto seconds = ParseUnsigned(value)) {
-    return static_cast<std::int64_t>(std::min<std::uint64_t>(*seconds, kMaxRetryAfterMs / 1'000)) *
-           1'000;
+    headers->retry_after_ms =
+        static_cast<std::int64_t>(std::min<std::uint64_t>(*seconds, kMaxRetryAfterMs / 1'000)) *
+        1'000;
+    return;
   }
-  const auto date = ParseHttpDate(value);
-  if (!date || server_now_ns == 0) return 0;
-  return std::clamp<std::int64_t>((*date - server_now_ns) / kNsPerMs, 0, kMaxRetryAfterMs);
+  headers->retry_at_ns = ParseHttpDate(value).value_or(0);
+  TakeRetryDate(headers);
 }
 
 using Field = void (*)(std::string_view value, ResponseHeaders* headers);
@@ -73,11 +83,9 @@ constexpr std::array kKnownFields = {
     KnownField{"date",
                [](std::string_view value, ResponseHeaders* headers) {
                  headers->date_ns = ParseHttpDate(value).value_or(0);
+                 TakeRetryDate(headers);
                }},
-    KnownField{"retry-after",
-               [](std::string_view value, ResponseHeaders* headers) {
-                 headers->retry_after_ms = ParseRetryAfterMs(value, headers->date_ns);
-               }},
+    KnownField{"retry-after", TakeRetryAfter},
     KnownField{"x-ms-meta-hdi_isfolder",
                [](std::string_view value, ResponseHeaders* headers) {
                  headers->is_folder = headers->is_folder || EqualsIgnoringCase(value, "true");
@@ -123,6 +131,7 @@ void ResponseHeaders::Clear() {
   last_modified_ns = 0;
   date_ns = 0;
   retry_after_ms = 0;
+  retry_at_ns = 0;
   is_folder = false;
   error_code.clear();
   request_id.clear();

@@ -27,6 +27,7 @@ struct ResponseHeaders {
   std::int64_t last_modified_ns = 0;  // since 1970; 0 if absent
   std::int64_t date_ns = 0;           // the server's clock; 0 if absent
   std::int64_t retry_after_ms = 0;    // from seconds, or from a date and the server's own clock
+  std::int64_t retry_at_ns = 0;       // that date; 0 if absent
   bool is_folder = false;             // x-ms-meta-hdi_isfolder, x-ms-resource-type
   std::string error_code;             // x-ms-error-code
   std::string request_id;             // x-ms-request-id

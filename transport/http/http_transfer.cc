@@ -22,11 +22,13 @@ constexpr CodeMeaning kMeanings[] = {
     {CURLE_COULDNT_CONNECT, Fault::kConnect, "the connection was refused or found no way"},
     {CURLE_PEER_FAILED_VERIFICATION, Fault::kTls, "the server's certificate is not trusted"},
     {CURLE_SSL_CACERT_BADFILE, Fault::kTls, "the file of trusted certificates cannot be read"},
-    {CURLE_SSL_CONNECT_ERROR, Fault::kTls, "the TLS handshake failed"},
+    // A connection that breaks within the handshake says the same as one that cannot be agreed on.
+    {CURLE_SSL_CONNECT_ERROR, Fault::kReset, "the TLS handshake failed"},
     {CURLE_SSL_CIPHER, Fault::kTls, "no common TLS cipher"},
     {CURLE_OPERATION_TIMEDOUT, Fault::kTimeout, "no answer in time"},
     {CURLE_SEND_ERROR, Fault::kReset, "the connection broke while sending"},
     {CURLE_RECV_ERROR, Fault::kReset, "the connection broke while receiving"},
+    {CURLE_SEND_FAIL_REWIND, Fault::kReset, "the connection broke while sending"},
     {CURLE_GOT_NOTHING, Fault::kReset, "the server closed the connection without an answer"},
     {CURLE_HTTP2, Fault::kReset, "the HTTP/2 connection broke"},
     {CURLE_HTTP2_STREAM, Fault::kReset, "the HTTP/2 stream broke"},
@@ -167,6 +169,10 @@ HttpExchange* HttpTransfer::End(CURLcode result, std::int64_t now_ns) {
   if (given_up_ != Fault::kNone) {
     exchange_->fault = given_up_;
     exchange_->fault_sentence = given_up_sentence_;
+  } else if (result == CURLE_ABORTED_BY_CALLBACK && !exchange_->cancelled.load()) {
+    // libcurl gives up all transfers when one socket cannot be waited for.
+    exchange_->fault = Fault::kReset;
+    exchange_->fault_sentence = "the connection could not be waited for (out of memory?)";
   } else if (result != CURLE_OK) {
     const CodeMeaning meaning = MeaningOf(result);
     const bool late =

@@ -22,6 +22,8 @@ origin::HttpLimits LimitsOf(const ClientCredentials& credentials) {
   limits.request_timeout_ms = 20'000;
   limits.stall_timeout_ms = 20'000;
   limits.ca_file = credentials.ca_file;
+  // Plain http is on this very machine: the secret is not for a proxy to see.
+  limits.use_proxy = !credentials.authority_host.starts_with("http://");
   return limits;
 }
 

@@ -64,7 +64,6 @@ void TokenKeeper::Wait(TokenWaiter* waiter) {
     waiter->token = nullptr;
     waiter->token_error = {Code::kOk, false, 0, ""};
     waiter->problem.clear();
-    waiter->cancelled_ = false;
     waiters_.push_back(waiter);
   }
   changed_.notify_all();
@@ -73,8 +72,8 @@ void TokenKeeper::Wait(TokenWaiter* waiter) {
 void TokenKeeper::Cancel(TokenWaiter* waiter) {
   {
     const std::lock_guard lock(mutex_);
+    waiter->cancelled_ = true;  // before it waits, too
     if (std::find(waiters_.begin(), waiters_.end(), waiter) == waiters_.end()) return;
-    waiter->cancelled_ = true;
   }
   changed_.notify_all();
 }

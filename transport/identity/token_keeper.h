@@ -75,8 +75,8 @@ class TokenKeeper {
   TokenPtr Current() const;
   // OnToken() comes once, never inline.
   void Wait(TokenWaiter* waiter);
-  // A waiter's OnToken() comes soon, with Code::kCancelled unless it is on its way already. Does
-  // nothing for one that does not wait.
+  // A waiter's OnToken() comes soon, with Code::kCancelled unless it is on its way already; where it
+  // does not wait yet, soon after its Wait(). A cancelled waiter stays so.
   void Cancel(TokenWaiter* waiter);
   // Azure Storage did not accept `token`. True: wait for another; false: it is too new to be
   // replaced, so the refusal is final.

@@ -46,7 +46,7 @@ Result<std::unique_ptr<Origin>> MakeOrigin(const OriginConfig& config, std::stri
       "'{}' is no origin: allowed are az://account/container/prefix, "
       "https://account.blob.core.windows.net/container/prefix, "
       "abfss://container@account.dfs.core.windows.net/prefix and file:///folder",
-      config.url);
+      std::string_view(config.url).substr(0, config.url.find('?')));  // no SAS token in a log
   return Fail(Code::kInvalid, "reading an origin's URL");
 }
 

@@ -137,6 +137,9 @@ class Origin {
   // kReadOnly where an origin cannot be written.
   virtual void Put(PutOp* op);
   virtual void Cancel(Op* op) = 0;
+  // Somebody waits now for a read that was begun as a prefetch: others overtake it no more. Nothing
+  // happens if it is over.
+  virtual void Hurry(ReadOp*) {}
   virtual OriginStats Stats() const = 0;
   // The requests behind them, where the origin is a service.
   virtual RequestCounts Requests() const { return {}; }

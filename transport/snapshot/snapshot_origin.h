@@ -21,6 +21,7 @@ class SnapshotOrigin final : public origin::Origin {
   void Read(origin::ReadOp* op) override { real_->Read(op); }
   void List(origin::ListOp* op) override;
   void Cancel(origin::Op* op) override { real_->Cancel(op); }
+  void Hurry(origin::ReadOp* op) override { real_->Hurry(op); }
   origin::OriginStats Stats() const override { return real_->Stats(); }
   std::uint32_t Concurrency() const override { return real_->Concurrency(); }
   bool ListsInOrder() const override { return true; }
@@ -28,6 +29,7 @@ class SnapshotOrigin final : public origin::Origin {
   origin::RequestCounts Requests() const override { return real_->Requests(); }
   std::string Risk() const override { return real_->Risk(); }
   std::string Describe() const override { return real_->Describe(); }
+  std::string DescribeCredentials() const override { return real_->DescribeCredentials(); }
 
   const ManifestInfo& info() const { return file_->manifest().info(); }
 

@@ -270,6 +270,16 @@ TEST(TokenKeeper, DeadlinesAndCancellationEndAWait) {
   EXPECT_EQ(patient.End(), Code::kOk);
 }
 
+TEST(TokenKeeper, WhatIsCancelledBeforeItWaitsDoesNotWait) {
+  Kept kept;
+  kept.source->Give("t", 3600 * kNsPerSecond);
+  kept.source->Hold();
+  Waiter waiter;
+  kept.keeper.Cancel(&waiter);
+  waiter.Start(kept.keeper, 5'000 * kMs);
+  EXPECT_EQ(waiter.End(), Code::kCancelled);
+}
+
 TEST(TokenKeeper, EndsWhileItAsks) {
   auto kept = std::make_unique<Kept>();
   kept->source->Give("t", 3600 * kNsPerSecond);

@@ -1,16 +1,23 @@
 // What goes wrong between us and a Blob server: no wrong byte, no hang, the right error.
 #include <gtest/gtest.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
+#include <atomic>
 #include <chrono>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <memory>
+#include <semaphore>
 #include <string>
 #include <thread>
+#include <vector>
 
 #include "tests/transport/origin/op_runner.h"
 #include "tests/transport/origin/scripted_server.h"
+#include "transport/http/http_client.h"
 #include "transport/origin/origin.h"
 
 namespace penstock::origin {
@@ -311,6 +318,183 @@ TEST_F(FaultTest, AlwaysResetIsUnavailable) {
   int requests = 0;
   EXPECT_EQ(Outcome(Always({"", Then::kReset}), &requests), Code::kUnavailable);
   EXPECT_EQ(requests, 3);
+}
+
+// Takes connections, reads a little and breaks them off, as a balancer under load does to a handshake.
+class BreakingServer {
+ public:
+  BreakingServer() : listener_(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
+    sockaddr_in address{};
+    address.sin_family = AF_INET;
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    socklen_t size = sizeof(address);
+    bind(listener_, reinterpret_cast<sockaddr*>(&address), size);
+    listen(listener_, 16);
+    getsockname(listener_, reinterpret_cast<sockaddr*>(&address), &size);
+    port_ = ntohs(address.sin_port);
+    thread_ = std::thread([this] { Run(); });
+  }
+  ~BreakingServer() {
+    shutdown(listener_, SHUT_RDWR);
+    thread_.join();
+    close(listener_);
+  }
+  int port() const { return port_; }
+  int connections() const { return connections_; }
+
+ private:
+  void Run() {
+    for (int fd = -1; (fd = accept4(listener_, nullptr, nullptr, SOCK_CLOEXEC)) >= 0;) {
+      ++connections_;
+      char bytes[4096];
+      (void)!recv(fd, bytes, sizeof(bytes), 0);
+      const linger now{1, 0};
+      setsockopt(fd, SOL_SOCKET, SO_LINGER, &now, sizeof(now));
+      close(fd);
+    }
+  }
+
+  const int listener_;
+  int port_ = 0;
+  std::atomic<int> connections_{0};
+  std::thread thread_;
+};
+
+TEST_F(FaultTest, ATlsHandshakeThatBreaksIsTriedAgain) {
+  BreakingServer server;
+  const auto origin = Make("https://127.0.0.1:" + std::to_string(server.port()) + "/pstaccount");
+  const auto read = Read(*origin);
+  EXPECT_EQ(read.error.code, Code::kUnavailable) << read.error.context;
+  EXPECT_TRUE(read.error.retryable);
+  EXPECT_EQ(server.connections(), 3);
+}
+
+TEST_F(FaultTest, ABodyThatDoesNotComeInTimeTakesAPlaceAway) {
+  ScriptedServer server(Once({RightAnswer().substr(0, 200), Then::kHang}));
+  const auto origin = Make(server.endpoint(), 500);
+  const auto before = origin->Stats().concurrency;
+  EXPECT_EQ(Read(*origin).error.code, Code::kOk);
+  EXPECT_LT(origin->Stats().concurrency, before);
+  // Silence says nothing about how many are too many.
+  ScriptedServer silent(Once({"", Then::kHang}));
+  const auto other = Make(silent.endpoint(), 500);
+  EXPECT_EQ(Read(*other).error.code, Code::kOk);
+  EXPECT_EQ(other->Stats().concurrency, before);
+}
+
+TEST_F(FaultTest, AServerThatFailsQuicklyIsNotAskedForMore) {
+  ScriptedServer server([](const std::string&, int) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));
+    return ScriptedReply{HttpAnswer(500, {}, ""), Then::kKeep};
+  });
+  OriginConfig config;
+  config.url = "az://pstaccount/container/p";
+  config.endpoint = server.endpoint();
+  config.max_tries = 1;
+  std::string why;
+  const auto origin = MakeOrigin(config, &why);
+  ASSERT_TRUE(origin) << why;
+  const auto before = (*origin)->Stats().concurrency;
+  std::counting_semaphore<> over(0);
+  std::vector<StatOp> ops(1'000);
+  for (StatOp& op : ops) {
+    op.name = "f";
+    op.deadline_ns = InMs(20'000);
+    op.user = &over;
+    op.done = [](Op* done) { static_cast<std::counting_semaphore<>*>(done->user)->release(); };
+    (*origin)->Stat(&op);
+  }
+  for (std::size_t i = 0; i < ops.size(); ++i) over.acquire();
+  EXPECT_EQ((*origin)->Stats().concurrency, before);
+}
+
+// What the server is asked for, in this order, if reads wait for the only place: a guess, then others.
+std::string SecondRequest(bool hurry) {
+  std::binary_semaphore go(0);
+  ScriptedServer server([&go](const std::string&, int index) {
+    if (index == 0) go.acquire();
+    return ScriptedReply{RightAnswer(), Then::kKeep};
+  });
+  OriginConfig config;
+  config.url = "az://pstaccount/container/p";
+  config.endpoint = server.endpoint();
+  config.max_connections = 1;
+  std::string why;
+  auto origin = MakeOrigin(config, &why);
+  EXPECT_TRUE(origin) << why;
+  std::counting_semaphore<> over(0);
+  std::vector<std::string> bytes(4, std::string(1'000, '\0'));
+  std::vector<ReadOp> ops(4);
+  for (std::size_t i = 0; i < ops.size(); ++i) {
+    ReadOp& op = ops[i];
+    op.name = i == 1 ? "guess" : "wanted" + std::to_string(i);
+    op.prefetch = i == 1;
+    op.version = "v1";
+    op.offset = 5'000;
+    op.deadline_ns = InMs(20'000);
+    op.buffers.push_back(std::as_writable_bytes(std::span(bytes[i])));
+    op.user = &over;
+    op.done = [](Op* done) { static_cast<std::counting_semaphore<>*>(done->user)->release(); };
+    (*origin)->Read(&op);
+  }
+  if (hurry) (*origin)->Hurry(&ops[1]);
+  go.release();
+  for (std::size_t i = 0; i < ops.size(); ++i) over.acquire();
+  for (const ReadOp& op : ops) EXPECT_TRUE(op.ok()) << op.error.context;
+  if (hurry) (*origin)->Hurry(&ops[1]);  // over: nothing happens
+  return server.heads().at(1);
+}
+
+TEST_F(FaultTest, AGuessThatSomebodyWaitsForIsOvertakenNoMore) {
+  EXPECT_NE(SecondRequest(false).find("/wanted2 "), std::string::npos);
+  EXPECT_NE(SecondRequest(true).find("/guess "), std::string::npos);
+}
+
+TEST_F(FaultTest, PlainHttpOnThisMachineGoesAroundAnyProxy) {
+  ScriptedServer server(Always({RightAnswer(), Then::kKeep}));
+  ScriptedServer proxy(Always({HttpAnswer(502, {}, ""), Then::kKeep}));
+  setenv("http_proxy", ("http://127.0.0.1:" + std::to_string(proxy.port())).c_str(), 1);
+  const auto origin = Make(server.endpoint());
+  EXPECT_EQ(Read(*origin).error.code, Code::kOk);
+  unsetenv("http_proxy");
+  EXPECT_EQ(proxy.requests(), 0);
+}
+
+TEST_F(FaultTest, TheLongestNameThatBlobAllowsIsRead) {
+  ScriptedServer server(Always({RightAnswer(), Then::kKeep}));
+  const auto origin = Make(server.endpoint());
+  std::string name;
+  for (int i = 0; i < 1'022; ++i) name += "\xF0\x9F\x90\xA7";
+  const auto read = ReadNow(*origin, name, 5'000, 1'000, "v1");
+  EXPECT_EQ(read.error.code, Code::kOk) << read.error.context;
+}
+
+TEST_F(FaultTest, AVersionThatIsNoHeaderIsNotSent) {
+  ScriptedServer server(Always({RightAnswer(), Then::kKeep}));
+  const auto origin = Make(server.endpoint());
+  EXPECT_EQ(Read(*origin, "v1\"\r\nX-Other: \"").error.code, Code::kVersionChanged);
+  EXPECT_EQ(server.requests(), 0);
+}
+
+TEST_F(FaultTest, WhatIsCancelledBeforeItComesIsNotSent) {
+  class Get final : public HttpExchange {
+   public:
+    void Prepare() override {}
+    bool OnHeaders() override { return true; }
+    bool OnBody(std::span<const char>) override { return true; }
+    void OnOver() override { over.release(); }
+    std::binary_semaphore over{0};
+  };
+  ScriptedServer server(Always({RightAnswer(), Then::kKeep}));
+  HttpClient client(HttpLimits{});
+  Get get;
+  get.url = server.endpoint();
+  get.deadline_ns = InMs(10'000);
+  get.cancelled = true;  // and the note of it came too early
+  client.Submit(&get);
+  get.over.acquire();
+  EXPECT_EQ(get.fault, Fault::kCancelled);
+  EXPECT_EQ(server.requests(), 0);
 }
 
 TEST_F(FaultTest, HugeHeadersAreRefused) {

@@ -107,6 +107,20 @@ TEST(AzUrl, WrongOnesAreExplained) {
             std::string::npos);
 }
 
+TEST(AzUrl, SecretsInAddressesAreNotRepeated) {
+  for (const char* url :
+       {"az://acct/data?sv=1&sig=SECRET", "az://acct/data/p?sv=1&sig=SECRET",
+        "az://acct/UPPER?sig=SECRET", "abfss://data@acct.dfs.core.windows.net/p?sv=1&sig=SECRET",
+        "https://me:SECRET@acct.blob.core.windows.net/data"}) {
+    EXPECT_EQ(WhyNot(url).find("SECRET"), std::string::npos) << url;
+  }
+  for (const char* endpoint : {"https://acct.blob.core.windows.net/?sv=1&sig=SECRET",
+                               "https://me:SECRET@acct.blob.core.windows.net"}) {
+    EXPECT_EQ(WhyNot("az://acct/data", endpoint).find("SECRET"), std::string::npos) << endpoint;
+  }
+  EXPECT_EQ(Parse("az://acct/data/what?/p").prefix, "what?/p");  // a name may have one
+}
+
 TEST(AzUrl, OtherReading) {
   const auto location = Parse("az://training/set1/imagenet");
   EXPECT_EQ(

@@ -60,6 +60,10 @@ TEST(HttpHeaders, RetryAfterAsADate) {
   const auto headers =
       Parse({"Date: Sun, 06 Nov 1994 08:49:37 GMT", "Retry-After: Sun, 06 Nov 1994 08:49:40 GMT"});
   EXPECT_EQ(headers.retry_after_ms, 3'000);
+  // Blob sends its date last.
+  const auto turned =
+      Parse({"Retry-After: Sun, 06 Nov 1994 08:49:40 GMT", "Date: Sun, 06 Nov 1994 08:49:37 GMT"});
+  EXPECT_EQ(turned.retry_after_ms, 3'000);
   EXPECT_EQ(Parse({"Retry-After: Sun, 06 Nov 1994 08:49:40 GMT"}).retry_after_ms, 0);
   EXPECT_EQ(Parse({"Retry-After: 99999999999"}).retry_after_ms, 3'600'000);
   EXPECT_EQ(Parse({"Retry-After: -5"}).retry_after_ms, 0);
