@@ -65,6 +65,7 @@ class JobFolderImpl final : public JobFolder {
                        const FileIdentity& file, int fd) override;
   int FileFor(std::uint64_t session, std::uint32_t slot, std::uint32_t generation,
               const FileIdentity& file) override;
+  void Unlock(std::uint64_t session, std::uint32_t slot, std::uint32_t generation) override;
   Result<int> Directory(std::uint32_t mount_index, std::string_view path,
                         std::uint64_t above) override {
     return shadows_.Open(mount_index, path, above);
@@ -199,7 +200,14 @@ bool JobFolderImpl::MaybeHeld(std::uint64_t session, std::uint32_t slot) const {
   return state.state != PST_SLOT_FREE && state.shared;
 }
 
-void JobFolderImpl::Release(std::uint64_t session) { leases_.Release(session); }
+void JobFolderImpl::Release(std::uint64_t session) {
+  leases_.Release(session);
+  kept_.DropLockedUnless([this](std::uint32_t slot) { return leases_.IsHeld(slot); });
+}
+
+void JobFolderImpl::Unlock(std::uint64_t session, std::uint32_t slot, std::uint32_t generation) {
+  if (const std::uint32_t table = TableOf(session); table != kNoTable) kept_.DropLocked(table, slot, generation);
+}
 
 bool JobFolderImpl::FreeInAllTables(std::uint32_t slot) const {
   return std::all_of(tables_.begin(), tables_.end(), [slot](const auto& table) {

@@ -107,6 +107,10 @@ class JobFolder {
   virtual int FileFor(std::uint64_t session, std::uint32_t slot, std::uint32_t generation,
                       const FileIdentity& file) = 0;
 
+  // Lets go of the kept descriptor if it holds a lock: whoever locked it has it open by now, and the
+  // lock is to end with him. Release does the same for slots whose whole family is dead.
+  virtual void Unlock(std::uint64_t session, std::uint32_t slot, std::uint32_t generation) = 0;
+
   // A descriptor (O_RDONLY | O_DIRECTORY, the caller's) of the real, empty directory that stands
   // for `path` of the mount: relative, '/'-separated, "" the mount itself; made where it is
   // missing. `above` not 0: the one for the folder so many levels above the mount; `path` is "".

@@ -1,8 +1,12 @@
 #include "cache/job/kept_files.h"
 
+#include <fcntl.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <iterator>
+#include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -19,6 +23,16 @@ bool SameInode(int a, int b) {
   struct stat first, second;
   return ::fstat(a, &first) == 0 && ::fstat(b, &second) == 0 && first.st_dev == second.st_dev &&
          first.st_ino == second.st_ino;
+}
+
+// The kernel names the locks of an open file, and no others, in its fdinfo.
+bool IsLocked(int fd) {
+  const std::string name = "/proc/self/fdinfo/" + std::to_string(fd);
+  const Fd info(::open(name.c_str(), O_RDONLY | O_CLOEXEC));
+  char text[1024];  // a handful of lines, those of locks among the last
+  const ssize_t n = info.valid() ? ::read(info.get(), text, sizeof text) : 0;
+  return n > 0 && std::string_view(text, static_cast<std::size_t>(n)).find("\nlock:") !=
+                      std::string_view::npos;
 }
 }  // namespace
 
@@ -94,6 +108,19 @@ void KeptFiles::GiveUpOldest(std::uint64_t owner) {
 
 void KeptFiles::Drop(std::uint32_t table, std::uint32_t slot) {
   if (const auto it = files_.find(Place(table, slot)); it != files_.end()) Erase(it);
+}
+
+void KeptFiles::DropLocked(std::uint32_t table, std::uint32_t slot, std::uint32_t generation) {
+  const auto it = files_.find(Place(table, slot));
+  if (it != files_.end() && it->second.generation == Even(generation) && IsLocked(it->second.fd.get()))
+    Erase(it);
+}
+
+void KeptFiles::DropLockedUnless(const std::function<bool(std::uint32_t)>& is_held) {
+  for (auto it = files_.begin(); it != files_.end();) {
+    const bool drop = !is_held(static_cast<std::uint32_t>(it->first)) && IsLocked(it->second.fd.get());
+    it = drop ? Erase(it) : std::next(it);
+  }
 }
 
 void KeptFiles::Sweep() {

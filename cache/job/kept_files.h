@@ -28,6 +28,12 @@ class KeptFiles {
   int Find(std::uint32_t table, std::uint32_t slot, std::uint32_t generation,
            const FileIdentity& file);
   void Drop(std::uint32_t table, std::uint32_t slot);
+  // A lock (flock) belongs to the open file and ends with its last descriptor, which must not be
+  // ours: drops the file of a slot if it is locked. A sharer from before who never touched it then
+  // finds it gone, as above.
+  void DropLocked(std::uint32_t table, std::uint32_t slot, std::uint32_t generation);
+  // The same for all slots that nobody holds, as far as is known.
+  void DropLockedUnless(const std::function<bool(std::uint32_t slot)>& is_held);
   // Drops what its slot does not stand for any more.
   void Sweep();
   std::size_t size() const { return files_.size(); }

@@ -40,6 +40,11 @@ bool SlotLeases::IsLive(std::uint64_t session) const {
   return it != nodes_.end() && it->second.live;
 }
 
+bool SlotLeases::IsHeld(std::uint32_t slot) const {
+  const auto it = nodes_.find(owner_[slot]);
+  return it != nodes_.end() && it->second.live_in_family != 0;
+}
+
 std::uint32_t SlotLeases::CountOf(std::uint64_t session) const {
   auto it = nodes_.find(session);
   return it == nodes_.end() ? 0 : static_cast<std::uint32_t>(it->second.slots.size());

@@ -39,6 +39,8 @@ class SlotLeases {
   std::uint32_t CountOf(std::uint64_t session) const;
   // The session that a slot is leased to, dead ones with live families included; 0 none.
   std::uint64_t OwnerOf(std::uint32_t slot) const { return owner_[slot]; }
+  // Does the slot's session live, or one of its family?
+  bool IsHeld(std::uint32_t slot) const;
 
   std::uint64_t live_sessions() const { return live_sessions_; }
   std::uint64_t leased() const { return leased_; }

@@ -47,13 +47,16 @@ int CheckRelativePath(std::string_view path) {
 
 RequestCheck CheckRequest(const pst_request& copy, const void* buffer, std::uint32_t mount_count,
                           std::int64_t now_ns, SessionRequest* out) {
-  if (copy.op < PST_OP_LOOKUP || copy.op > PST_OP_LISTING_READ) return Rubbish("unknown operation");
+  if (copy.op < PST_OP_LOOKUP || copy.op > PST_OP_UNLOCK) return Rubbish("unknown operation");
   if ((copy.flags & ~(PST_REQUEST_NOWAIT | PST_REQUEST_OPENS)) != 0) return Rubbish("unknown flags");
   if ((copy.flags & PST_REQUEST_OPENS) != 0 && copy.op != PST_OP_LOOKUP)
     return Rubbish("opens what it does not look up");
-  if ((copy.flags & PST_REQUEST_NOWAIT) != 0 && copy.op != PST_OP_FETCH)
+  const bool is_hint = (copy.flags & PST_REQUEST_NOWAIT) != 0;
+  if (is_hint && copy.op != PST_OP_FETCH && copy.op != PST_OP_UNLOCK)
     return Rubbish("a hint that is no fetch");
-  const bool about_file = copy.op != PST_OP_LEASE;
+  if (copy.op == PST_OP_UNLOCK && (!is_hint || copy.slot == PST_NO_SLOT))
+    return Rubbish("an unlock that is no hint, or of nothing");
+  const bool about_file = copy.op != PST_OP_LEASE && copy.op != PST_OP_UNLOCK;
   if (about_file && ((copy.ns & ~PST_NS_INDEX_MASK) != PST_NS_FILES ||
                      (copy.ns & PST_NS_INDEX_MASK) >= mount_count))
     return Rubbish("unknown namespace");

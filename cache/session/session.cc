@@ -265,6 +265,10 @@ void Session::TakeRequest(std::uint32_t index) {
     return Finish(index, EIO, hint);
   }
   if (request.op == PST_OP_LEASE) return AnswerLease(index, request);
+  if (request.op == PST_OP_UNLOCK) {
+    context_->job->Unlock(peer_.id, request.slot, request.slot_generation);
+    return Finish(index, 0, hint);
+  }
   Dispatch(index, std::move(request));
 }
 

@@ -40,7 +40,7 @@
 #endif
 
 #define PST_ABI_MAJOR 4u
-#define PST_ABI_MINOR 1u
+#define PST_ABI_MINOR 2u
 
 /* Units of caching. A file is cut into ranges; a range lies in one segment, at a multiple of 64. */
 #define PST_RANGE_SHIFT 16u

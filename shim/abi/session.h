@@ -50,7 +50,11 @@
                                   buffer = bytes of a page's header and entries: the slow lane of readdir.
                                   Page n begins at offset n * PST_RANGE_BYTES; length 0: its end */
 
-#define PST_REQUEST_NOWAIT 1u  /* flags: a hint (FETCH only); nobody waits */
+#define PST_OP_UNLOCK 10u      /* in: slot + generation; a hint, since 4.2: the sidecar lets go of the open file
+                                  that it keeps for the slot if that holds a lock, which would outlive
+                                  the programs that have it open */
+
+#define PST_REQUEST_NOWAIT 1u  /* flags: a hint (FETCH and UNLOCK only); nobody waits */
 #define PST_REQUEST_OPENS 2u   /* flags (LOOKUP only): it will be read from its beginning, its first
                                   bytes may come along */
 #define PST_FETCHED_FROM_NVME (1ull << 63)

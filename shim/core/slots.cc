@@ -182,6 +182,15 @@ PST_COLD long FromPool(const View* view, FdEntry* entry, bool cloexec) {
   return fd;
 }
 
+// The last number here of a file that the sidecar keeps open: a lock must not outlive it there.
+PST_COLD void LetUnlock(const FdDropped& dropped) {
+  Ask ask;
+  ask.op = PST_OP_UNLOCK;
+  ask.slot = dropped.slot;
+  ask.slot_generation = dropped.generation;
+  PstHint(ask);
+}
+
 }  // namespace
 
 int PstReserve(const View* view, FdEntry* entry, bool cloexec) {
@@ -226,8 +235,10 @@ void PstSlotClosed(const FdDropped& dropped) {
     warm = nullptr;
   uint32_t epoch = PstForkEpoch();
   const View* view = PstView();
+  pst_slot* line = view != nullptr ? PstSlotOf(view, slot) : nullptr;
+  if (line != nullptr && PST_UNLIKELY(__atomic_load_n(&line->state, __ATOMIC_RELAXED) == PST_SLOT_MATERIALIZED))
+    LetUnlock(dropped);
   if (PST_LIKELY(dropped.epoch == epoch && epoch != 0 && view != nullptr)) {
-    pst_slot* line = PstSlotOf(view, slot);
     if (line != nullptr) __atomic_store_n(&line->state, PST_SLOT_FREE, __ATOMIC_RELEASE);
     if (PST_LIKELY(warm != nullptr)) {
       SetState(warm, kFree);

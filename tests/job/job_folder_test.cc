@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
+#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -13,6 +14,8 @@
 #include <filesystem>
 #include <fstream>
 #include <string>
+
+#include "cache/job/fd.h"
 
 namespace penstock::cache {
 namespace {
@@ -279,6 +282,49 @@ TEST_F(JobFolderTest, SharersGetTheSameOpenFileUntilTheSlotMovesOn) {
   lines[slot].word = static_cast<std::uint64_t>(generation + 2) << PST_OFFSET_BITS;
   EXPECT_EQ(folder->FileFor(2, slot, generation, file), -1);
   EXPECT_EQ(folder->GetStats().kept_files, 0u);
+}
+
+TEST_F(JobFolderTest, ALockDoesNotOutliveThoseWhoHaveTheFile) {
+  Open();
+  Mapping lines(*folder->Join(1, 0, -1));
+  ASSERT_TRUE(folder->Join(2, 1, -1).has_value());
+  const FileIdentity file{PST_NS_FILES, {1, 2}, 3};
+  const std::string path = root + "/locked";
+  std::ofstream(path) << "text";
+  const auto slots = *folder->Lease(1, 3);
+  const auto keep = [&](std::uint32_t slot) {
+    lines[slot].state = PST_SLOT_MATERIALIZED;
+    lines[slot].session = 1;
+    lines[slot].shared = 1;
+    return folder->KeepFile(1, slot, pst_word_generation(lines[slot].word), file,
+                            ::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  };
+  const auto is_free = [&] {
+    const Fd other(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+    return ::flock(other.get(), LOCK_EX | LOCK_NB) == 0;
+  };
+  const auto unlock = [&](std::uint32_t slot, std::uint32_t more) {
+    folder->Unlock(2, slot, pst_word_generation(lines[slot].word) + more);
+  };
+
+  auto kept = keep(slots[0]);
+  ASSERT_TRUE(kept.has_value());
+  unlock(slots[0], 0);
+  EXPECT_EQ(folder->GetStats().kept_files, 1u) << "not locked: sharers may still come for it";
+  ASSERT_EQ(::flock(*kept, LOCK_EX), 0);
+  unlock(slots[0], 2);
+  EXPECT_FALSE(is_free()) << "another open of the slot says nothing about this one";
+  unlock(slots[0], 0);
+  EXPECT_TRUE(is_free());
+
+  kept = keep(slots[1]);
+  ASSERT_TRUE(kept.has_value() && keep(slots[2]).has_value());
+  ASSERT_EQ(::flock(*kept, LOCK_EX), 0);
+  folder->Release(1);
+  EXPECT_FALSE(is_free()) << "a child of the opener lives and may have it";
+  folder->Release(2);
+  EXPECT_TRUE(is_free());
+  EXPECT_EQ(folder->GetStats().kept_files, 1u) << "the one without a lock";
 }
 
 TEST_F(JobFolderTest, KeptFilesGoWithTheirSlotAndAreBounded) {

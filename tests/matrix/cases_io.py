@@ -47,6 +47,27 @@ case("sudo_su", "sudo -n cat $D/text/pairs; echo $?; su root -c \"cat $D/text/pa
 case("another_user", "setpriv --reuid=65534 --regid=65534 --clear-groups cat $D/text/pairs", data="text", root=True, containers=False, needs="setpriv", differs=Differs(
     "a user that sidecar.allow_uids does not name may not join", 1, "Input/output error"))
 case("namespaces", "unshare -n cat $D/text/pairs; unshare -p -f cat $D/text/words | md5sum; unshare -u sh -c 'head -n 1 < $D/text/pairs'; unshare -i -C wc -l $D/text/words; nsenter --help > /dev/null; echo $?; flock $D/text/words -c 'echo locked'", data="text", root=True, containers=False, needs="unshare flock")
+case("flock", r"""
+flock $D/text/words -c 'echo locked'; timeout 10 flock -s $D/text/words cat $D/text/pairs
+(timeout 10 flock 9; timeout 10 flock -n $D/text/words echo taken || echo held) 9< $D/text/words; timeout 10 flock $D/text/words echo free
+exec 9< $D/text/words; timeout 10 flock 9; flock -n $D/text/words echo taken || echo held; exec 9<&-; timeout 10 flock $D/text/words echo free
+python3 - $D/text/words <<'E'
+import fcntl, os, subprocess, sys
+for round in range(3):
+    with open(sys.argv[1]) as one:
+        fcntl.flock(one, fcntl.LOCK_EX)
+        with open(sys.argv[1]) as two:
+            try:
+                fcntl.flock(two, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                print("held")
+        if round: subprocess.run(["true"])
+        if round == 2: one.seek(7); print(subprocess.run(["head", "-c", "3"], stdin=one, capture_output=True).stdout)
+    with open(sys.argv[1]) as two:
+        fcntl.flock(two, fcntl.LOCK_EX)
+print("free")
+E
+""", data="text", needs="flock", deadline_s=60)
 case("prlimit_exec", "cd $D/text; (ulimit -n 12; cat pairs; sort words | uniq | wc -l); (ulimit -v 4000000; md5sum words); (ulimit -s 256; ls -l pairs | cut -c1-10); (ulimit -f 0; cat pairs); prlimit --nofile=24 cat pairs; chrt -b 0 cat pairs; ionice -c 3 cat pairs; taskset 1 md5sum words; setarch -R cat pairs; linux64 cat pairs; exec -a other cat pairs", data="text", needs="prlimit taskset")
 case("timestamps", "faketime '2001-01-01' cat $D/text/pairs; faketime -f +1y stat -c %Y $D/tree/private; eatmydata cp -r $D/tree/d0 .; fakeroot sh -c 'cp -a $D/tree/private .; stat -c \"%u %a\" private'", data="text tree", needs="faketime eatmydata fakeroot", full=True, stderr=False)
 case("perf_lsof", "sleep 5 < $D/text/pairs & p=$!; sleep 0.3; cat /proc/$p/fd/0 | head -1; kill $p; fuser $D/text/pairs; echo $?; cat /proc/self/mounts | grep -c zzz; timeout 1 inotifywait -q $D/text; mountpoint -q $D/none; echo $?; findmnt -n $D/none; echo $?", data="text", stderr=False)
