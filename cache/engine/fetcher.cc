@@ -17,6 +17,8 @@ constexpr std::uint32_t kUnmeasuredReads = 4;       // of an origin that knows n
 constexpr std::uint32_t kUnmeasuredPrefetches = 32;
 constexpr std::size_t kMaxQueuedPrefetch = 1024;
 constexpr std::int64_t kRetryNs = 5'000'000;
+constexpr std::int64_t kNvmePatienceNs = 5'000'000'000;  // with a disk that does not answer
+constexpr std::int64_t kNvmeLookNs = 250'000'000;
 
 }  // namespace
 
@@ -38,6 +40,7 @@ Fetcher::Fetcher(Loop* loop, const std::vector<Mount>* mounts, MemoryTier* tier,
 
 Fetcher::~Fetcher() {
   if (retry_timer_ != 0) loop_->CancelTimer(retry_timer_);
+  if (nvme_timer_ != 0) loop_->CancelTimer(nvme_timer_);
   for (auto& [flight, owner] : nvme_reads_) nvme_->Cancel(&flight->read);
 }
 
@@ -384,8 +387,27 @@ void Fetcher::StartNvme(std::unique_ptr<Flight> flight) {
   raw->read.done = [](NvmeRead* read) {
     static_cast<Fetcher*>(read->user)->NvmeDone(static_cast<Flight*>(read->impl));
   };
+  const std::int64_t now_ns = MonotonicNs();  // half of the time is left to the origin
+  raw->nvme_until_ns = now_ns + std::min(kNvmePatienceNs, (raw->give_up_ns - now_ns) / 2);
   nvme_reads_.emplace(raw, std::move(flight));
   nvme_->StartRead(&raw->read);
+  if (nvme_timer_ == 0) WatchNvme();
+}
+
+// A disk that hangs must not hold those who wait, nor the room of what is in flight.
+void Fetcher::WatchNvme() {
+  nvme_timer_ = loop_->After(kNvmeLookNs, [this] {
+    nvme_timer_ = 0;
+    std::vector<Flight*> late;
+    for (const auto& [flight, owner] : nvme_reads_)
+      if (MonotonicNs() >= flight->nvme_until_ns) late.push_back(flight);
+    for (Flight* flight : late) {
+      nvme_->Cancel(&flight->read);
+      flight->read.err = ETIMEDOUT;
+      NvmeDone(flight);
+    }
+    if (!nvme_reads_.empty() && nvme_timer_ == 0) WatchNvme();
+  });
 }
 
 // What the tier no longer has, or not as it was, is the origin's to give.

@@ -120,6 +120,7 @@ class Fetcher {
     Queue::iterator at;                    // in its queue, while it does not run
     ReadCall* call = nullptr;              // at the origin
     NvmeRead read;
+    std::int64_t nvme_until_ns = 0;        // then the origin is asked
     std::int64_t give_up_ns = 0;           // the mount's deadline, the wait for its turn included
     std::vector<Space> spaces;
   };
@@ -160,6 +161,7 @@ class Fetcher {
   void Start(std::unique_ptr<Flight> flight);
   void StartNvme(std::unique_ptr<Flight> flight);
   void NvmeDone(Flight* flight);
+  void WatchNvme();
   void StartRead(std::unique_ptr<Flight> flight);
   void ReadDone(std::unique_ptr<Flight> flight, ReadCall& call);
   void Finish(Flight* flight, int err, const std::vector<std::uint32_t>& crcs);
@@ -185,6 +187,7 @@ class Fetcher {
   std::vector<std::uint64_t> bytes_of_;    // by mount
   std::uint64_t running_bytes_ = 0;
   std::uint64_t retry_timer_ = 0;
+  std::uint64_t nvme_timer_ = 0;           // while something is read from there
   bool pumping_ = false;
   bool pump_again_ = false;
   Stats stats_;

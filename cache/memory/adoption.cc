@@ -92,10 +92,10 @@ void MemoryTier::AdoptSegment(std::uint32_t number,
   if (note.filling != 0) {
     ++result->renewed_segments;
     if (!RenewPages(number)) {
-      segment.state =
-          State::kClosed;  // for ever: what it holds can be read, and it is never filled again
+      segment.state = State::kClosed;  // for ever: it is never filled again
       segment.pins = 1;
-      if (segment.live_bytes != 0) fifo_[segment.area].push_back(number);
+      segment.slots.clear();
+      segment.live_bytes = 0;
     }
   }
   if (segment.pins == 0 && segment.live_bytes == 0) {
@@ -119,7 +119,8 @@ void MemoryTier::AdoptSegment(std::uint32_t number,
   }
 }
 
-// Puts what a segment holds onto pages of its own: readers miss for the moment that it takes.
+// Puts what a segment holds onto pages of its own: readers miss for the moment that it takes. False: the
+// old pages may be gone and there were no new ones, so nothing of it is believed.
 bool MemoryTier::RenewPages(std::uint32_t number) {
   Segment& segment = segments_[number];
   std::byte* bytes = arena_->segment(number);
@@ -137,6 +138,10 @@ bool MemoryTier::RenewPages(std::uint32_t number) {
     NoteFilling(number, false);
   }
   for (auto& [place, entry] : entries) {
+    if (!renewed) {
+      index_.Clear(place);
+      continue;
+    }
     entry.generation = arena_->generations()[number];
     index_.Store(place, entry);
   }

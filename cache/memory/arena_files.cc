@@ -98,7 +98,7 @@ Result<std::unique_ptr<ArenaFiles>> ArenaFiles::Open(const ArenaFilesConfig& con
   struct stat status{};
   struct statfs system{};
   if (!files->folder_.valid() || fstat(files->folder_.get(), &status) != 0 ||
-      status.st_uid != geteuid() || (status.st_mode & 07777) != 0700) {
+      status.st_uid != geteuid() || (status.st_mode & 0777) != 0700) {  // a pod's fsGroup sets the group bit
     *explanation = fmt::format("{} is not a folder of our own", config.folder);
     return Fail(Code::kPermission, "opening the memory's folder");
   }

@@ -70,7 +70,7 @@ class ArenaFiles {
   // Memory for [at, at + bytes) of the arena, so that no later store can find the file system full.
   bool Allocate(std::uint64_t at, std::uint64_t bytes);
   // New pages for [at, at + bytes): what the kernel still writes for a dead process goes to the old
-  // ones, which nobody maps then. False if there is no room to be sure of; nothing has changed
+  // ones, which nobody maps then. False if there is no room to be sure of; what was there may be gone
   // then.
   bool Replace(std::uint64_t at, std::uint64_t bytes);
   // Removes the files: nobody shall adopt them.

@@ -70,6 +70,7 @@ Result<std::unique_ptr<FolderDevice>> FolderDevice::Open(Loop* loop, const std::
 }
 
 FolderDevice::~FolderDevice() {
+  for (Io* io : waiting_) running_.erase(io);
   // What the kernel still works on goes with its completion.
   for (auto& [io, owner] : running_) {
     io->file.done = [](FileOp* file) {
@@ -104,12 +105,12 @@ Result<std::shared_ptr<FolderDevice::Handle>> FolderDevice::Acquire(std::uint64_
   handle->fd = std::move(*fd);
   handle->age = by_age_.insert(by_age_.end(), file);
   handles_.emplace(file, handle);
-  CloseSome();
   return handle;
 }
 
-void FolderDevice::CloseSome() {
-  for (auto at = by_age_.begin(); handles_.size() > options_.max_open && at != by_age_.end();) {
+// Makes room for so many more, as far as nobody uses what is open.
+void FolderDevice::CloseSome(std::size_t wanted) {
+  for (auto at = by_age_.begin(); handles_.size() + wanted > options_.max_open && at != by_age_.end();) {
     const auto found = handles_.find(*at);
     if (found->second.use_count() > 1) {
       ++at;
@@ -120,9 +121,17 @@ void FolderDevice::CloseSome() {
   }
 }
 
+// Ranges that lie in many regions are read at once: each read would take a descriptor.
+bool FolderDevice::CanOpen(std::uint64_t file) {
+  if (handles_.contains(file)) return true;
+  CloseSome(1);
+  return handles_.size() < options_.max_open;
+}
+
 Result<void> FolderDevice::Create(std::uint64_t file, std::uint64_t bytes) {
   auto fd = OpenFile(file, O_RDWR | O_CREAT | O_EXCL);
   if (!fd) return std::unexpected(fd.error());
+  CloseSome(1);
   // One stretch of the disk, and an ENOSPC now rather than later. Not every file system can.
   if (::fallocate(fd->get(), FALLOC_FL_KEEP_SIZE, 0, static_cast<off_t>(bytes)) != 0 &&
       errno != EOPNOTSUPP && errno != ENOSYS) {
@@ -134,7 +143,6 @@ Result<void> FolderDevice::Create(std::uint64_t file, std::uint64_t bytes) {
   handle->fd = std::move(*fd);
   handle->age = by_age_.insert(by_age_.end(), file);
   handles_.emplace(file, std::move(handle));
-  CloseSome();
   return {};
 }
 
@@ -144,6 +152,19 @@ void FolderDevice::Start(std::unique_ptr<BlockOp> op) {
   raw->device = this;
   raw->op = std::move(op);
   running_.emplace(raw, std::move(io));
+  waiting_.push_back(raw);
+  StartWaiting();
+}
+
+void FolderDevice::StartWaiting() {
+  while (!waiting_.empty() && CanOpen(waiting_.front()->op->file)) {
+    Io* next = waiting_.front();
+    waiting_.pop_front();
+    Begin(next);
+  }
+}
+
+void FolderDevice::Begin(Io* raw) {
   auto handle = Acquire(raw->op->file);
   if (!handle) {
     const int err = handle.error().errno_value != 0 ? handle.error().errno_value : EIO;
@@ -189,6 +210,7 @@ void FolderDevice::Finish(Io* io, int err) {
   const std::unique_ptr<BlockOp> op = std::move(io->op);
   io->handle.reset();
   node = {};
+  StartWaiting();
   op->err = err;
   op->done(op.get());
 }

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <deque>
 #include <list>
 #include <memory>
 #include <string>
@@ -19,7 +20,7 @@ class FolderDevice final : public BlockDevice {
  public:
   struct Options {
     std::uint64_t reserve_bytes = UINT64_MAX;  // UINT64_MAX: 5 % of the disk, at most 1 GiB
-    std::size_t max_open = 64;                 // descriptors kept between operations
+    std::size_t max_open = 64;                 // descriptors at once: what needs one more waits
     bool read_only = false;                    // makes and changes nothing
     std::shared_ptr<void> keep;                // what is to live as long: a lock of the folder
   };
@@ -49,7 +50,10 @@ class FolderDevice final : public BlockDevice {
   FolderDevice(Loop* loop, std::string path, const Options& options);
   Result<Fd> OpenFile(std::uint64_t file, int flags) const;
   Result<std::shared_ptr<Handle>> Acquire(std::uint64_t file);
-  void CloseSome();
+  bool CanOpen(std::uint64_t file);
+  void CloseSome(std::size_t wanted);
+  void StartWaiting();
+  void Begin(Io* io);
   void Step(Io* io);
   void Finish(Io* io, int err);
 
@@ -60,6 +64,7 @@ class FolderDevice final : public BlockDevice {
   std::unordered_map<std::uint64_t, std::shared_ptr<Handle>> handles_;
   std::list<std::uint64_t> by_age_;  // oldest use first
   std::unordered_map<Io*, std::unique_ptr<Io>> running_;
+  std::deque<Io*> waiting_;  // of those: for a descriptor, in turn
 };
 
 }  // namespace penstock::cache

@@ -13,6 +13,7 @@ namespace {
 
 constexpr std::uint32_t kLeastRegionBytes = 4u << 20;
 constexpr std::uint32_t kMaxPieceBytes = 4u << 20;
+constexpr std::size_t kMaxAbandoned = 64;  // then the disks do not answer, and nothing more is asked
 
 std::uint32_t RegionBytesFor(std::uint64_t max_bytes) {
   const std::uint64_t part = max_bytes / 16 >> 20 << 20;
@@ -93,10 +94,10 @@ RegionStore::Region* RegionStore::AddRegion(std::size_t device, std::uint64_t fi
 void RegionStore::StartRead(NvmeRead* read) {
   auto reading = std::make_shared<Reading>();
   reading->read = read;
-  read->err = 0;
+  read->err = abandoned_ < kMaxAbandoned ? 0 : EIO;
   read->crcs.assign(read->to.size(), 0);
   readings_[read] = reading;
-  for (std::size_t i = 0; i < read->to.size(); ++i) {
+  for (std::size_t i = 0; i < read->to.size() && read->err == 0; ++i) {
     const RangeName name{read->object, read->first + static_cast<std::uint32_t>(i)};
     reading->fingerprints.push_back(FingerprintOf(name));
     const auto place = index_.Find(reading->fingerprints.back());
@@ -143,6 +144,7 @@ void RegionStore::StartPiece(const std::shared_ptr<Reading>& reading, std::size_
   op->length = bytes;
   op->buffer = BlockBuffer(bytes);
   op->done = [this, reading, first, count, from](BlockOp* done) {
+    if (reading->read == nullptr) --abandoned_;
     PieceDone(reading.get(), first, count, RegionAt(reading->places[first].region), from, *done);
     if (--reading->pieces == 0) FinishRead(reading);
   };
@@ -201,6 +203,7 @@ void RegionStore::Cancel(NvmeRead* read) {
   const auto found = readings_.find(read);
   if (found == readings_.end()) return;
   found->second->read = nullptr;
+  abandoned_ += found->second->pieces;
   readings_.erase(found);
 }
 

@@ -163,6 +163,7 @@ class RegionStore final : public NvmeTier {
   std::uint64_t files_ = 0;
   std::uint64_t ranges_ = 0;
   std::uint64_t pending_bytes_ = 0;
+  std::size_t abandoned_ = 0;  // pieces of reads that were cancelled: their memory is still in use
   std::uint64_t refused_bytes_ = 0;
   Loop::TimerId flush_timer_ = 0;
   std::shared_ptr<char> alive_ = std::make_shared<char>();

@@ -113,7 +113,9 @@ Result<std::unique_ptr<Listener>> Listener::TakeOver(const std::string& path, Fd
     *explanation = lock.error().context;
     return std::unexpected(lock.error());
   }
-  return std::unique_ptr<Listener>(new Listener(path, *std::move(lock), std::move(listening)));
+  std::unique_ptr<Listener> listener(new Listener(path, *std::move(lock), std::move(listening)));
+  listener->borrowed_ = true;
+  return listener;
 }
 
 void Listener::Pause() {
@@ -132,6 +134,7 @@ void Listener::Release() {
 Listener::~Listener() { Close(); }
 
 void Listener::Close() {
+  if (borrowed_) return Release();
   if (!socket_.valid()) return;
   if (loop_ != nullptr) {
     loop_->Unwatch(socket_.get());
@@ -142,6 +145,7 @@ void Listener::Close() {
 }
 
 Result<void> Listener::Start(Loop* loop, std::function<void(Fd)> accepted) {
+  borrowed_ = false;
   loop_ = loop;
   accepted_ = std::move(accepted);
   return loop_->Watch(socket_.get(), POLLIN, [this](std::uint32_t) { Accept(); });

@@ -20,7 +20,8 @@ class Listener {
   // holds the lock and answers: kLimit; if it is about to end, waits up to `wait_ms` for that.
   static Result<std::unique_ptr<Listener>> Open(const std::string& socket, bool for_other_users,
                                                 std::int64_t wait_ms, std::string* explanation);
-  // The socket and the lock of a sidecar that hands over (cache/daemon/handover.h).
+  // The socket and the lock of a sidecar that hands over (cache/daemon/handover.h). Until Start() they
+  // are still that one's: nothing is removed if this one comes to an end before.
   static Result<std::unique_ptr<Listener>> TakeOver(const std::string& socket, Fd listening, Fd lock,
                                                     std::string* explanation);
   ~Listener();  // closes, then gives the lock up
@@ -48,6 +49,7 @@ class Listener {
   std::string path_;
   FileLock lock_;
   Fd socket_;
+  bool borrowed_ = false;  // taken over, and not started yet
   Loop* loop_ = nullptr;
   std::function<void(Fd)> accepted_;
   Loop::TimerId pause_ = 0;  // after EMFILE: not a busy loop

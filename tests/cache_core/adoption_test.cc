@@ -2,12 +2,18 @@
 // had it mapped all the time as well; what was being changed or filled is not; and whatever the
 // files say, nothing unsound is believed.
 #include <fcntl.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/statfs.h>
+#include <sys/syscall.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
 #include <array>
+#include <cerrno>
+#include <cstddef>
 #include <cstdio>
 #include <string>
 #include <thread>
@@ -207,6 +213,49 @@ TEST_F(AdoptionTest, WhatWasBeingFilledGetsNewPagesAndKeepsWhatWasPublished) {
   close(ends[1]);
   Begin();
   EXPECT_EQ(adopted_.renewed_segments, 0u) << "once is enough";
+}
+
+// From now on this thread finds the file system full when it asks for pages.
+void LetAllocationsFail() {
+  sock_filter program[] = {
+      BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)),
+      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_fallocate, 0, 3),
+      BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, args[1])),
+      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, 0, 0, 1),
+      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | ENOSPC),
+      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+  };
+  const sock_fprog filter{std::size(program), program};
+  ASSERT_EQ(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
+  ASSERT_EQ(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter), 0);
+}
+
+TEST_F(AdoptionTest, PagesThatAreGoneAndCannotBeHadAgainAreNobodysBytes) {
+  for (std::uint64_t i = 0; i < 10; ++i) Put(i);
+  const Space space = Fill(500);
+  const auto program = Join();
+  std::thread([this] {
+    LetAllocationsFail();
+    Begin();
+  }).join();
+  ASSERT_TRUE(arena_->adopted());
+  for (std::uint64_t i = 0; i < 10; ++i) EXPECT_EQ(Look(program->view, i), 0) << i;
+  Begin();
+  ASSERT_TRUE(arena_->adopted());
+  Put(20);
+  EXPECT_EQ(tier_->Find(KeyNumber(20))->segment, space.segment) << "with pages it is of use again";
+  EXPECT_EQ(Look(program->view, 20), 1);
+}
+
+TEST_F(AdoptionTest, AFolderThatGivesItsGroupOnIsAsGoodAsAnother) {
+  tier_.reset();
+  arena_->Discard();
+  arena_.reset();
+  ASSERT_EQ(chmod(base_.c_str(), 02700), 0);  // as a pod's volumes with fsGroup are
+  Begin();
+  Put(1);
+  Begin();
+  ASSERT_TRUE(arena_->adopted()) << arena_->explanation();
 }
 
 TEST_F(AdoptionTest, AFlippedBitIsFoundAndDropped) {

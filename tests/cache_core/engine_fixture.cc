@@ -254,7 +254,7 @@ void EngineTest::Build(origin::Origin* origin, std::uint32_t segments, std::int6
   mount.metadata_ttl_ns = ttl_ns;
   mount.deadline_ns = deadline_ns;
   mount.origin = origin;
-  engine_ = MakeEngine(loop_.get(), arena_.get(), nullptr, {mount});
+  engine_ = MakeEngine(loop_.get(), arena_.get(), nullptr, {mount}, {}, nvme_);
 }
 
 void EngineTest::TearDown() {

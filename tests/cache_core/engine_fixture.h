@@ -129,6 +129,7 @@ class EngineTest : public testing::Test {
   std::vector<std::string> ListedNames(const std::string& path);
   bool Cached(const std::string& path, std::uint32_t range);
 
+  NvmeTier* nvme_ = nullptr;  // of the next Build()
   MemoryOrigin origin_;
   std::unique_ptr<Loop> loop_;
   std::unique_ptr<Arena> arena_;

@@ -3,6 +3,7 @@
 #include <cstring>
 #include <numeric>
 
+#include "cache/nvme/nvme_tier.h"
 #include "tests/cache_core/engine_fixture.h"
 #include "transport/base/crc32c.h"
 #include "transport/base/random.h"
@@ -54,6 +55,33 @@ TEST_F(FetchTest, ConcurrentMissesOfARangeAreOneRead) {
   EXPECT_EQ(origin_.reads_seen().size(), 1u);
   EXPECT_EQ(origin_.reads_seen()[0].length, 65536u);
   EXPECT_EQ(engine_->Stats().single_flight_joins, 49u);
+}
+
+// A local disk that has everything and never says a word.
+class SilentDisk final : public NvmeTier {
+ public:
+  bool Has(const RangeName&) const override { return true; }
+  void StartRead(NvmeRead*) override { ++reads; }
+  void Cancel(NvmeRead*) override { ++cancelled; }
+  void Offer(const RangeName&, std::span<const std::byte>, std::uint32_t, RegionClass) override {}
+  NvmeStats Stats() const override { return {}; }
+  int reads = 0, cancelled = 0;
+};
+
+TEST_F(FetchTest, ALocalDiskThatHangsIsNotWaitedFor) {
+  SilentDisk disk;
+  nvme_ = &disk;
+  engine_.reset();
+  Build(&origin_, 64, 60'000'000'000, 2'000'000'000);
+  const std::string bytes = Pattern(1000, 1);
+  origin_.Put("f", bytes);
+  EngineOp op = Fetch("f", 0, 10);
+  Run({&op});
+  EXPECT_EQ(op.err, 0);
+  EXPECT_EQ(disk.reads, 1);
+  EXPECT_EQ(disk.cancelled, 1);
+  EXPECT_EQ(Bytes("f", op.version, 0), bytes);
+  engine_.reset();
 }
 
 TEST_F(FetchTest, RandomFirstTouchesFetchSmallRangesOnly) {

@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 
 #include <cerrno>
+#include <cstring>
 #include <filesystem>
 #include <fstream>
 
@@ -135,6 +136,45 @@ TEST_P(FolderTest, AFolderThatIsGoneIsNoTrouble) {
   TurnUntil([&] { return store_->Stats().written + store_->Stats().refused >= 200; });
   EXPECT_GT(store_->Stats().refused, 0u);
   for (std::uint64_t file = 100; file < 300; ++file) Read(file);
+}
+
+TEST_P(FolderTest, ReadsOfManyRegionsTakeNoMoreDescriptorsThanAllowed) {
+  FolderDevice::Options options;
+  options.max_open = 4;
+  auto opened = FolderDevice::Open(loop_.get(), root_ + "/regions", options);
+  ASSERT_TRUE(opened);
+  FolderDevice& disk = **opened;
+  constexpr std::uint64_t kFiles = 40;
+  BlockBuffer block(kBlockBytes);
+  for (std::uint64_t file = 1; file <= kFiles; ++file) {
+    ASSERT_TRUE(disk.Create(file, kBlockBytes));
+    std::memset(block.data(), static_cast<int>(file), block.size());
+    ASSERT_EQ(disk.WriteNow(file, 0, block.span()), 0);
+  }
+  const auto open_regions = [] {
+    std::size_t count = 0;
+    for (const auto& entry : fs::directory_iterator("/proc/self/fd")) {
+      std::error_code gone;
+      count += fs::read_symlink(entry.path(), gone).string().ends_with(".region") ? 1 : 0;
+    }
+    return count;
+  };
+  std::uint64_t good = 0, done = 0;
+  for (std::uint64_t file = 1; file <= kFiles; ++file) {
+    auto op = std::make_unique<BlockOp>();
+    op->file = file;
+    op->length = kBlockBytes;
+    op->buffer = BlockBuffer(kBlockBytes);
+    op->done = [&](BlockOp* ended) {
+      ++done;
+      good += ended->err == 0 && ended->buffer.data()[7] == static_cast<std::byte>(ended->file) ? 1 : 0;
+      EXPECT_LE(open_regions(), 4u);
+    };
+    disk.Start(std::move(op));
+    EXPECT_LE(open_regions(), 4u);
+  }
+  TurnUntil([&] { return done == kFiles; });
+  EXPECT_EQ(good, kFiles);
 }
 
 INSTANTIATE_TEST_SUITE_P(Loops, FolderTest, testing::Values(true, false),

@@ -175,5 +175,27 @@ TEST_F(StoreBasics, ACancelledReadIsNotHeardOfAgain) {
   Turn();
 }
 
+TEST_F(StoreBasics, ADiskThatHangsIsAskedForNoMoreThanItsShare) {
+  Open();
+  Offer(1, 0);
+  store_->Flush();
+  Turn();
+  disks_[0]->hold = true;
+  std::string buffer(PST_RANGE_BYTES, 0);
+  for (int i = 0; i < 200; ++i) {
+    NvmeRead read;
+    read.object = NameOf(1, 0).object;
+    read.to.push_back(std::as_writable_bytes(std::span(buffer)));
+    store_->StartRead(&read);
+    store_->Cancel(&read);
+  }
+  EXPECT_LE(disks_[0]->held(), 64u) << "each holds its memory until the disk answers";
+  EXPECT_EQ(Read(1, 0), EIO);
+  disks_[0]->hold = false;
+  disks_[0]->Release();
+  Turn();
+  EXPECT_EQ(Read(1, 0), 0) << "it is of use again";
+}
+
 }  // namespace
 }  // namespace penstock::cache
