@@ -12,6 +12,10 @@ namespace penstock::cache {
 namespace {
 
 constexpr std::uint64_t kLeastWriteBehindBytes = 4ull << 20;
+// The index has some 32 bytes of memory for each range, however small: a limit full of tiny files would
+// take a quarter of its size.
+constexpr std::uint64_t kLeastBytesOfRange = 16ull << 10;  // on average
+constexpr std::uint64_t kMemoryOfRange = 256;              // as many as an eighth of cache.memory has room for
 
 void SayUnusable(const std::string& folder, const Error& error) {
   log::Warning("the NVMe tier does without {}: {}: {}", folder, error.context,
@@ -50,6 +54,8 @@ std::unique_ptr<RegionStore> MakeNvmeTier(Loop* loop, const Config& config,
   store.max_bytes = config.cache.nvme_bytes;
   store.write_behind_bytes =
       std::clamp(config.cache.memory_bytes / 16, kLeastWriteBehindBytes, store.write_behind_bytes);
+  store.max_ranges = std::max(config.cache.nvme_bytes / kLeastBytesOfRange,
+                              config.cache.memory_bytes / kMemoryOfRange);
   store.has_dataset = store.has_general = false;
   for (const MountConfig& mount : config.mounts)
     (mount.data_class == MountDataClass::kDataset ? store.has_dataset : store.has_general) = true;

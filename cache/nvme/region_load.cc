@@ -53,7 +53,7 @@ void RegionStore::LoadAll() {
   index_.Reserve(total);
   for (const Load& load : loads) Adopt(load);
   // A limit that was lowered.
-  while (bytes_ > config_.max_bytes || files_ > config_.max_files) {
+  while (bytes_ > config_.max_bytes || files_ > config_.max_files || ranges_ > config_.max_ranges) {
     if (!DropOldest()) break;
   }
   if (!loads.empty())

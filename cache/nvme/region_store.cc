@@ -239,7 +239,8 @@ std::uint64_t RegionStore::Allowed(RegionClass data_class) const {
 }
 
 bool RegionStore::MakeRoom(std::size_t device, RegionClass data_class) {
-  while (bytes_ + config_.region_bytes > Allowed(data_class) || files_ >= config_.max_files) {
+  while (bytes_ + config_.region_bytes > Allowed(data_class) || files_ >= config_.max_files ||
+         ranges_ >= config_.max_ranges) {
     if (!DropOne(data_class, nullptr)) return false;
   }
   while (devices_[device].disk->FreeBytes() < config_.region_bytes) {

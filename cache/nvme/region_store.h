@@ -7,7 +7,7 @@
 // `write_behind_bytes`, ranges are refused: they are fetched again when somebody wants them again.
 // Reading: one operation for ranges that lie together; header and checksum of each are checked
 // before a byte of it counts. What fails is erased and counted. Room: at most `max_bytes` with what
-// others_bytes() says, at most `max_files`, and the disk's reserve. Dataset ranges are admitted
+// others_bytes() says, at most `max_files` and `max_ranges`, and the disk's reserve. Dataset ranges are admitted
 // until that is full and then kept; general ones push each other out, the region that was read
 // least recently first (one bit, as a clock). What an earlier start left and this one has not read
 // may go once a quarter of `max_bytes` has been refused.
@@ -33,6 +33,7 @@ namespace penstock::cache {
 struct RegionStoreConfig {
   std::uint64_t max_bytes = 0;
   std::uint64_t max_files = 65'536;
+  std::uint64_t max_ranges = UINT64_MAX;  // looked at when a region begins: the index is memory
   std::uint64_t write_behind_bytes = 32u << 20;
   std::uint32_t region_bytes = 0;  // 0: a sixteenth of max_bytes, 4 to 64 MiB
   bool has_dataset = true;         // classes that mounts have: both share the room

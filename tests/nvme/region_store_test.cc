@@ -175,6 +175,24 @@ TEST_F(StoreBasics, ACancelledReadIsNotHeardOfAgain) {
   Turn();
 }
 
+TEST_F(StoreBasics, ManyTinyRangesDoNotGrowTheIndexWithoutEnd) {
+  config_.max_ranges = 10'000;
+  config_.region_bytes = 4u << 20;
+  Open();
+  for (std::uint64_t file = 0; file < 100'000; ++file) {
+    Offer(file, 0, 100);
+    if (file % 1000 == 999) {
+      store_->Flush();
+      Turn();
+    }
+  }
+  EXPECT_GT(store_->Stats().ranges, 10'000u);
+  EXPECT_LT(store_->Stats().ranges, 40'000u) << "what fits into the region that was open, no more";
+  CloseCleanly();
+  Open();
+  EXPECT_LE(store_->Stats().ranges, 10'000u);
+}
+
 TEST_F(StoreBasics, ADiskThatHangsIsAskedForNoMoreThanItsShare) {
   Open();
   Offer(1, 0);
