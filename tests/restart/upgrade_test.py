@@ -1,6 +1,7 @@
 """`penstock upgrade` under readers that compare every byte: again and again, and with either side killed at each step."""
 
 import os
+import re
 import time
 import unittest
 
@@ -84,6 +85,27 @@ class UpgradeTest(RestartTest):
         self.assertEqual(result.returncode, 1, result)
         self.assertIn(b"does not take over", result.stderr)
         self.assertEqual(serving(self, job), pid)
+
+    def test_a_configuration_that_fails_after_the_hand_over_changes_nothing(self):
+        job = self.make_job()
+        job.start()
+        readers = self.make_readers(job, 1)
+        self.assert_whole(job, readers.all(self.names, how=WAYS))
+        pid = serving(self, job)
+        with open(job.config) as file:
+            text = file.read()
+        with open(job.config, "w") as file:  # more than there can be: known when the memory is made
+            text_now = re.sub(r'(?m)^hugepages *=.*\n', '', text)
+            file.write(re.sub(r'(?m)^memory *=.*$', 'memory = "7TiB"\nhugepages = "on"', text_now))
+        try:
+            result = self.ask_for_upgrade(job, text)
+        finally:
+            with open(job.config, "w") as file:
+                file.write(text)
+        self.assertEqual(result.returncode, 1, result)
+        self.assertIn(b"handing over", result.stdout)
+        self.assertEqual(serving(self, job), pid)
+        self.assert_whole(job, readers.all(self.names, how=WAYS))
 
     def ask_for_upgrade(self, job, good):
         """By a command that reads the configuration as it was."""
