@@ -95,14 +95,16 @@ HugePages HugePagesOf(HugePageMode mode) {
 }
 
 // Ends the process where an origin does not let go of its operations: a folder whose server is gone keeps
-// a call in the kernel for as long as it likes. What is on disk is good at every moment.
+// a call in the kernel for as long as it likes. What is on disk is good at every moment. With a successor that
+// waits for what we hold this is no end but a death: whoever keeps us starts another one.
 class EndWatch {
  public:
-  explicit EndWatch(std::int64_t limit_ns)
-      : thread_(StartThread("end-watch", [this, limit_ns] {
+  EndWatch(std::int64_t limit_ns, bool handing_over)
+      : thread_(StartThread("end-watch", [this, limit_ns, handing_over] {
           std::unique_lock lock(mutex_);
           if (over_.wait_for(lock, std::chrono::nanoseconds(limit_ns), [this] { return done_; })) return;
           log::Warning("an origin does not answer; ending without it");
+          if (handing_over) kill(getpid(), SIGKILL);
           _exit(0);
         })) {}
   ~EndWatch() {
@@ -440,7 +442,7 @@ bool Sidecar::WatchSignals(StartProblem* problem) {
 
 Sidecar::~Sidecar() {
   if (signals_.valid() && loop_) loop_->Unwatch(signals_.get());
-  const EndWatch watch(kEndNs);
+  const EndWatch watch(kEndNs, handing_over_);
   // In the order of who uses whom. The lock goes last, when nothing of this one is left.
   if (listener_) listener_->Close();
   probes_.reset();
