@@ -8,14 +8,6 @@
 #include "cache/memory/memory_tier.h"
 
 namespace penstock::cache {
-namespace {
-
-constexpr std::uint32_t AlignUp(std::uint32_t bytes) {
-  return (bytes + PST_ALIGN - 1) & ~(PST_ALIGN - 1);
-}
-
-}  // namespace
-
 AdoptedMemory MemoryTier::Adopt(const std::function<bool(const pst_entry&)>& keep) {
   using Found = std::pair<IndexWriter::Place, pst_entry>;
   AdoptedMemory result;

@@ -8,14 +8,6 @@
 #include "transport/base/crc32c.h"
 
 namespace penstock::cache {
-namespace {
-
-constexpr std::uint32_t AlignUp(std::uint32_t bytes) {
-  return (bytes + PST_ALIGN - 1) & ~(PST_ALIGN - 1);
-}
-
-}  // namespace
-
 TierShares SharesFor(std::uint32_t segments, bool has_dataset, bool has_general) {
   TierShares shares;
   shares.names_min = std::max(2u, segments / 32);  // one open, one to recycle

@@ -35,6 +35,11 @@
 
 namespace penstock::cache {
 
+// What a range of so many bytes takes of a segment.
+constexpr std::uint32_t AlignUp(std::uint32_t bytes) {
+  return (bytes + PST_ALIGN - 1) & ~(PST_ALIGN - 1);
+}
+
 enum class DataClass : std::uint8_t { kDataset, kGeneral, kRecord };
 
 // How the segments are shared out. Minimums are kept free for their kind; what is left goes to whoever

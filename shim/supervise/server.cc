@@ -16,7 +16,7 @@ namespace penstock {
 namespace {
 
 constexpr int kIdleServers = 2;    // more than these end when they have nothing to do
-constexpr uint32_t kMaxTries = 2;  // of a call whose server ended
+constexpr uint32_t kMaxTries = 8;  // of a call whose server ended, by it or by somebody who kills servers
 
 int g_listener;
 Taken* g_taken;
