@@ -11,6 +11,7 @@
 #include "cache/admin/client.h"
 #include "cache/config/units.h"
 #include "cache/session/socket_files.h"
+#include "transport/base/clock.h"
 
 namespace penstock::cli {
 namespace {
@@ -32,6 +33,8 @@ std::string IfThere(const std::string& path, int how) {
 }
 
 }  // namespace
+
+std::int64_t NowMs() { return SystemClock::Get().NowNs() / kNsPerMs; }
 
 void Complain(const std::string& text) { fmt::print(stderr, "penstock: {}\n", text); }
 

@@ -28,6 +28,9 @@ std::optional<cache::Config> ReadConfig(const std::string& file);
 // -c/--config, required.
 Argument ConfigArgument(std::string* file);
 
+// A clock that only goes on, for deadlines.
+std::int64_t NowMs();
+
 // Prints "penstock: <text>" on stderr.
 void Complain(const std::string& text);
 

@@ -32,8 +32,6 @@ constexpr std::int64_t kStartMs = 60'000;  // a large arena takes a while to be 
 constexpr std::int64_t kProbeMs = 5'000;   // how long we wait to hear of a bad origin
 constexpr off_t kLogMaxBytes = 16 << 20;
 
-std::int64_t NowMs() { return SystemClock::Get().NowNs() / kNsPerMs; }
-
 // What there is behind the socket.
 enum class Answer { kThere, kNobody, kEnding, kRefused };
 

@@ -22,8 +22,6 @@ using cache::Json;
 
 constexpr std::int64_t kMarginMs = 15'000;
 
-std::int64_t NowMs() { return SystemClock::Get().NowNs() / kNsPerMs; }
-
 std::string Who(const Json& status) {
   return fmt::format("penstockd {} (process {})", cache::JsonString(status, "version"),
                      cache::JsonNumber(status, "pid"));

@@ -22,7 +22,7 @@ namespace penstock::cache {
 namespace {
 
 constexpr std::uint32_t kMagic = 0x4f485350;  // "PSHO"
-constexpr std::uint32_t kVersion = 1;
+constexpr std::uint32_t kWireVersion = 1;
 constexpr std::size_t kTextMax = 4096;
 
 struct Wire {
@@ -36,7 +36,7 @@ struct Wire {
 bool Send(int socket, HandoverKind kind, const std::string& text, std::span<const int> fds) {
   Wire wire{};
   wire.magic = kMagic;
-  wire.version = kVersion;
+  wire.version = kWireVersion;
   wire.kind = static_cast<std::uint32_t>(kind);
   wire.text_bytes = static_cast<std::uint32_t>(std::min(text.size(), kTextMax));
   memcpy(wire.text, text.data(), wire.text_bytes);
@@ -58,7 +58,7 @@ HandoverMessage Receive(int socket, std::int64_t timeout_ms) {
     if (!message && message.error().code == Code::kNotFound) continue;
     if (!message || message->bytes == 0) return Failed("it has ended");
     if (message->truncated || message->bytes < offsetof(Wire, text) || wire.magic != kMagic ||
-        wire.version != kVersion || wire.text_bytes > kTextMax ||
+        wire.version != kWireVersion || wire.text_bytes > kTextMax ||
         message->bytes != offsetof(Wire, text) + wire.text_bytes)
       return Failed("it speaks another version of the hand-over");
     return {static_cast<HandoverKind>(wire.kind), std::string(wire.text, wire.text_bytes),

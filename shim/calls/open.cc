@@ -24,6 +24,15 @@ bool TakesMode(int flags) { return (flags & O_CREAT) != 0 || (flags & O_TMPFILE)
 
 PST_COLD int Finish(int result) { return result >= 0 ? result : PstFail(-result); }
 
+// The end of every open of ours: the number as this process needs it.
+PST_INLINE int Opened(int fd) {
+  if (PST_UNLIKELY(fd == 0)) OnStandardInput(0);
+  if (PST_LIKELY(!g_open_real) || fd < 0 || IsPathOnly(fd) || MakeReal(fd) == 0) return fd;
+  KeepErrno keep;
+  close(fd);
+  return -1;
+}
+
 // Covered or not: true and *result, or false.
 PST_INLINE bool OpenCovered(int dirfd, const char* path, int flags, mode_t mode, int* result) {
   if (PST_LIKELY(!PstMayCover(dirfd, path))) return false;
@@ -57,14 +66,14 @@ PST_COLD bool OpenNumber(const char* path, int flags, mode_t mode, int* result) 
 
 // The kernel has failed: a link outside may lead into a mount.
 PST_COLD int OpenThroughLinks(int dirfd, const char* path, int flags, mode_t mode) {
-  if (errno == ENXIO) return OpenByNumber(path, flags, mode);
+  if (errno == ENXIO) return Opened(OpenByNumber(path, flags, mode));
   if (errno != ENOENT || !g_config.active) return -1;
   LinkedPath linked;
   Route route;
   if (!PstRouteThroughLinks(dirfd, path, (flags & O_NOFOLLOW) == 0, &linked, &route)) return -1;
   if (route.cover == Cover::kError) return PstFail(route.err);
   if (route.cover != Cover::kMount) return -1;
-  return Finish(PstOpenRoute(route, flags, mode));
+  return Opened(Finish(PstOpenRoute(route, flags, mode)));
 }
 
 // A link leads into a mount whose path is also on the local disk: before the kernel opens (or makes) the
@@ -83,12 +92,7 @@ PST_INLINE bool OpenOurs(int dirfd, const char* path, int flags, mode_t mode, in
   bool ours = OpenCovered(dirfd, path, flags, mode, result) ||
               (PstMayLand() && OpenLanded(dirfd, path, flags, mode, result)) ||
               (PST_UNLIKELY(PstMayNameNumber(path)) && OpenNumber(path, flags, mode, result));
-  if (PST_UNLIKELY(ours && *result == 0)) OnStandardInput(0);
-  if (PST_UNLIKELY(ours && g_open_real) && *result >= 0 && MakeReal(*result) != 0) {
-    KeepErrno keep;
-    close(*result);
-    *result = -1;
-  }
+  if (ours) *result = Opened(*result);
   return ours;
 }
 
@@ -190,7 +194,10 @@ PST_EXPORT int openat2(int dirfd, const char* path, struct open_how* how, size_t
     return fd;
   }
   constexpr long kNumber = 437;  // few libcs have a function for it
-  return Fresh(static_cast<int>(real.syscall(kNumber, dirfd, path, how, size, 0, 0)));
+  fd = Fresh(static_cast<int>(real.syscall(kNumber, dirfd, path, how, size, 0, 0)));
+  if (PST_LIKELY(fd >= 0 || !plain || how->resolve != 0)) return fd;
+  return OpenThroughLinks(dirfd, path, static_cast<int>(how->flags),
+                          static_cast<mode_t>(how->mode));
 }
 
 PST_EXPORT int creat(const char* path, mode_t mode) {

@@ -183,6 +183,10 @@ bool Routed(long number, const Arguments& x, long* result) {
     case SYS_io_uring_enter:
       if (g_rings) UringEnter(I(x.a), (x.d & IORING_ENTER_REGISTERED_RING) != 0);
       return false;
+    case SYS_io_uring_register:
+      *result = real.syscall(number, x.a, x.b, x.c, x.d, 0, 0);
+      if (g_rings) UringRegistered(U(x.b), P<void>(x.c), *result);
+      return true;
     case SYS_io_submit: {
       long done = io_submit(P<io_context>(x.a), x.b, P<iocb*>(x.c));
       *result = done >= 0 ? done : PstFail(I(-done));
@@ -451,9 +455,9 @@ PST_EXPORT long syscall(long number, ...) {
   long d = va_arg(list, long), e = va_arg(list, long), f = va_arg(list, long);
   va_end(list);
   if (PST_LIKELY(!g_config.active)) return real.syscall(number, a, b, c, d, e, f);
-  const Given before = t_given;
   const auto frame = reinterpret_cast<uintptr_t>(__builtin_frame_address(0));
-  const bool again = frame < before.frame && before.number == number && before.a == a &&
+  const Given before = frame < t_given.frame ? t_given : Given{};  // else that call is over
+  const bool again = before.frame != 0 && before.number == number && before.a == a &&
                      before.b == b && before.c == c;
   if (PST_LIKELY(!again)) {
     long result;

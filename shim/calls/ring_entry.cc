@@ -146,7 +146,8 @@ bool Ours(int dirfd, const char* path) {
   PathBuffer buffer;
   Route route;
   if (RouteOf(dirfd, path, &buffer, &route) != Cover::kNone) return true;
-  if (!PstMayLand()) return false;
+  // As in the hooks, but what the kernel would answer has to be known before it is asked.
+  if (!PstMayLand() && Raw(SYS_faccessat, dirfd, path, F_OK) == 0) return false;
   LinkedPath linked;
   return PstLands(dirfd, path, true, &linked, &route);
 }

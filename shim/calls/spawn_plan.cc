@@ -8,6 +8,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "shim/calls/landing.h"
 #include "shim/calls/support.h"
 #include "shim/core/fork_gate.h"
 #include "shim/core/links.h"
@@ -80,14 +81,15 @@ bool MayLead(const char* path) {
   Route route;
   const Cover cover = RouteOf(AT_FDCWD, path, &buffer, &route);
   if (cover != Cover::kNone || route.full != nullptr) return true;
-  if (path[0] != '/') return false;  // a step that leads elsewhere is looked at itself
   LinkedPath linked;
-  return real.access(path, F_OK) != 0 &&
+  return (PstMayLand() || real.access(path, F_OK) != 0) &&
          PstRouteThroughLinks(AT_FDCWD, path, true, &linked, &route);
 }
 
-bool MayLead(const Step& step) {
-  if (step.what == SpawnStep::kOpen || step.what == SpawnStep::kChdir) return MayLead(step.path);
+// `moved`: steps before led elsewhere, and what lies there is not known here.
+bool MayLead(const Step& step, bool moved) {
+  if (step.what == SpawnStep::kOpen || step.what == SpawnStep::kChdir)
+    return (moved && step.path[0] != '/') || MayLead(step.path);
   if (step.what != SpawnStep::kFchdir) return false;
   const FdKind kind = PstFdKindOf(step.fd);
   return kind == kFdDirectory || kind == kFdAncestor;
@@ -133,20 +135,35 @@ int Do(const Step& step) {
   return 0;
 }
 
-// Everything that the attributes ask for before the actions.
+// The default for what the attributes name and for what has a handler, which is the parent's: it
+// shall not run here once signals come in again.
+void DefaultSignals(const sigset_t& wanted) {
+  struct sigaction action = {};
+  for (int number = 1; number < NSIG; ++number) {
+    if (sigismember(&wanted, number) != 1 &&
+        (sigaction(number, nullptr, &action) != 0 || action.sa_handler == SIG_DFL ||
+         action.sa_handler == SIG_IGN))
+      continue;
+    action = {};
+    action.sa_handler = SIG_DFL;
+    sigaction(number, &action, nullptr);
+  }
+}
+
+// As seteuid and setegid to the real ids, but for libc's signals to threads: the child has its
+// parent's list of them, perhaps locked.
+int ResetIds() {
+  long err = Raw(SYS_setresgid, -1, getgid(), -1);
+  if (err == 0) err = Raw(SYS_setresuid, -1, getuid(), -1);
+  PstForgetIds();
+  return err == 0 ? 0 : PstFail(static_cast<int>(-err));
+}
+
+// What else the attributes ask for before the actions.
 int Attributes(const posix_spawnattr_t* attributes, short flags) {
-  sigset_t set;
   struct sched_param param;
   int policy = 0;
   pid_t group = 0;
-  if ((flags & POSIX_SPAWN_SETSIGDEF) != 0) {
-    posix_spawnattr_getsigdefault(attributes, &set);
-    struct sigaction action = {};
-    action.sa_handler = SIG_DFL;
-    for (int number = 1; number < NSIG; ++number) {
-      if (sigismember(&set, number) == 1) sigaction(number, &action, nullptr);
-    }
-  }
   posix_spawnattr_getschedparam(attributes, &param);
   posix_spawnattr_getschedpolicy(attributes, &policy);
   posix_spawnattr_getpgroup(attributes, &group);
@@ -158,9 +175,7 @@ int Attributes(const posix_spawnattr_t* attributes, short flags) {
   constexpr short kSetSid = 0x80;  // POSIX_SPAWN_SETSID
   if ((flags & kSetSid) != 0 && setsid() < 0) return -1;
   if ((flags & POSIX_SPAWN_SETPGROUP) != 0 && setpgid(0, group) != 0) return -1;
-  if ((flags & POSIX_SPAWN_RESETIDS) != 0 && (setegid(getgid()) != 0 || seteuid(getuid()) != 0))
-    return -1;
-  return 0;
+  return (flags & POSIX_SPAWN_RESETIDS) != 0 ? ResetIds() : 0;
 }
 
 struct Order {
@@ -176,10 +191,15 @@ struct Order {
 // In the child. Comes back with what went wrong.
 int Execute(const Order& order) {
   short flags = 0;
+  sigset_t defaults;
+  sigemptyset(&defaults);
   if (order.attributes != nullptr) {
     posix_spawnattr_getflags(order.attributes, &flags);
-    if (Attributes(order.attributes, flags) != 0) return errno;
+    if ((flags & POSIX_SPAWN_SETSIGDEF) != 0)
+      posix_spawnattr_getsigdefault(order.attributes, &defaults);
   }
+  DefaultSignals(defaults);
+  if (order.attributes != nullptr && Attributes(order.attributes, flags) != 0) return errno;
   for (const Step* step = order.plan->first; step != nullptr; step = step->next) {
     if (Do(*step) < 0) return errno;
   }
@@ -243,9 +263,11 @@ const SpawnPlan* SpawnPlanOf(const posix_spawn_file_actions_t* actions) {
   if (actions == nullptr || !g_config.active) return nullptr;
   KeepErrno keep;
   const SpawnPlan* plan = Find(actions);
+  bool moved = false;
   for (const Step* step = plan != nullptr ? plan->first : nullptr; step != nullptr;
        step = step->next) {
-    if (MayLead(*step)) return plan;
+    if (MayLead(*step, moved)) return plan;
+    moved |= step->what == SpawnStep::kChdir || step->what == SpawnStep::kFchdir;
   }
   return nullptr;
 }

@@ -8,6 +8,7 @@
 #include "shim/calls/launch.h"
 #include "shim/calls/ring_entry.h"
 #include "shim/calls/support.h"
+#include "shim/core/fork_gate.h"
 #include "shim/core/raw.h"
 
 namespace penstock {
@@ -21,36 +22,55 @@ constexpr unsigned kSqe128 = 1u << 10, kNoMmap = 1u << 14,
                    kNoSqArray = 1u << 16;  // IORING_SETUP_...
 constexpr unsigned kMaxRings = 256;
 
-// A ring that the program made itself. `fd` -1: free. Addresses are the program's mappings of it; a
-// number that was closed stays until another ring gets it.
+// A ring that the program made itself. Addresses are the program's mappings of it; a number that was
+// closed stays until another ring gets it, and is not looked at: only a ring that is entered is, and
+// who enters has it mapped. So readers need no lock: a ring changes while nobody can enter it.
 struct Ring {
   int fd;
+  unsigned serial;
   unsigned flags, features;
   io_sqring_offsets at;
   char* queue;
   char* entries;
 };
 Ring g_ring[kMaxRings];
-unsigned g_ring_count;
+unsigned g_ring_count, g_ring_serial;
 uint32_t g_ring_lock;
 
-// Held for a few stores. A thread that waits for one that is not running gives up its turn.
+// Held for a few stores, by who makes a ring; a fork waits. A thread that waits for one that is not
+// running gives up its turn.
 class RingLock {
  public:
-  RingLock() {
+  RingLock() : signals_(PstHoldEnter()) {
     while (__atomic_exchange_n(&g_ring_lock, 1u, __ATOMIC_ACQUIRE) != 0) Raw(SYS_sched_yield);
   }
-  ~RingLock() { __atomic_store_n(&g_ring_lock, 0u, __ATOMIC_RELEASE); }
+  ~RingLock() {
+    __atomic_store_n(&g_ring_lock, 0u, __ATOMIC_RELEASE);
+    PstHoldLeave(signals_);
+  }
   RingLock(const RingLock&) = delete;
   RingLock& operator=(const RingLock&) = delete;
+
+ private:
+  uint64_t signals_;
 };
 
 Ring* FindRing(int fd) {
-  for (unsigned i = 0; i < g_ring_count; ++i) {
-    if (g_ring[i].fd == fd) return &g_ring[i];
+  const unsigned count = __atomic_load_n(&g_ring_count, __ATOMIC_ACQUIRE);
+  for (unsigned i = 0; i < count; ++i) {
+    if (__atomic_load_n(&g_ring[i].fd, __ATOMIC_RELAXED) == fd) return &g_ring[i];
   }
   return nullptr;
 }
+
+// Rings that this thread has registered, by their index: the number may be closed, or another ring's
+// by now.
+constexpr unsigned kRegistered = 16;  // the kernel's limit
+struct Registered {
+  const Ring* ring;
+  unsigned serial;
+};
+__thread Registered t_registered[kRegistered];
 
 template <class T>
 T* At(char* base, uint64_t offset) {
@@ -102,12 +122,15 @@ long UringSetup(unsigned entries, io_uring_params* params) {
   OpenRealFromNow();
   RingLock lock;
   Ring* ring = FindRing(static_cast<int>(fd));
-  if (ring == nullptr) ring = g_ring_count < kMaxRings ? &g_ring[g_ring_count++] : nullptr;
-  if (ring == nullptr) {
+  const bool fresh = ring == nullptr;
+  if (fresh && g_ring_count == kMaxRings) {
     Raw(SYS_close, fd);
     return -ENOMEM;  // one that could not be watched
   }
-  *ring = {static_cast<int>(fd), params->flags, params->features, params->sq_off, nullptr, nullptr};
+  if (fresh) ring = &g_ring[g_ring_count];
+  *ring = {static_cast<int>(fd), ++g_ring_serial, params->flags, params->features,
+           params->sq_off,       nullptr,         nullptr};
+  if (fresh) __atomic_store_n(&g_ring_count, g_ring_count + 1, __ATOMIC_RELEASE);
   if ((params->flags & kNoMmap) != 0) {
     // Where newer headers have user_addr, which is the program's own memory.
     uint64_t queue, memory;
@@ -123,7 +146,6 @@ long UringSetup(unsigned entries, io_uring_params* params) {
 }
 
 void UringMapped(int fd, int64_t offset, void* at) {
-  RingLock lock;
   Ring* ring = FindRing(fd);
   if (ring == nullptr) return;
   const auto where = static_cast<uint64_t>(offset);
@@ -133,16 +155,25 @@ void UringMapped(int fd, int64_t offset, void* at) {
     ring->queue = static_cast<char*>(at);
 }
 
+void UringRegistered(unsigned operation, const void* argument, long count) {
+  operation &= ~(1u << 31);  // IORING_REGISTER_USE_REGISTERED_RING
+  if (operation != IORING_REGISTER_RING_FDS && operation != IORING_UNREGISTER_RING_FDS) return;
+  const auto* one = static_cast<const io_uring_rsrc_update*>(argument);
+  for (const auto* end = one + (count > 0 ? count : 0); one != end; ++one) {
+    if (one->offset >= kRegistered) continue;
+    const Ring* ring = operation == IORING_REGISTER_RING_FDS ? FindRing(static_cast<int>(one->data))
+                                                             : nullptr;
+    t_registered[one->offset] = {ring, ring != nullptr ? ring->serial : 0};
+  }
+}
+
 void UringEnter(int fd, bool registered) {
-  Ring ring;
-  for (unsigned i = 0;; ++i) {
-    {
-      RingLock lock;
-      if (i >= g_ring_count) return;
-      ring = g_ring[i];
-    }
-    // A registered ring's number may be closed: its entries are found by looking at all.
-    if (registered || ring.fd == fd) LookAt(ring);
+  if (registered) {
+    if (static_cast<unsigned>(fd) >= kRegistered) return;
+    const Registered& known = t_registered[fd];
+    if (known.ring != nullptr && known.ring->serial == known.serial) LookAt(*known.ring);
+  } else if (const Ring* ring = FindRing(fd); ring != nullptr) {
+    LookAt(*ring);
   }
 }
 
@@ -233,6 +264,13 @@ PST_EXPORT int io_uring_wait_cqe_timeout(struct io_uring* ring, struct io_uring_
 PST_EXPORT int io_uring_setup(unsigned entries, struct io_uring_params* params) {
   if (!g_config.active) return real.io_uring_setup(entries, params);
   return static_cast<int>(UringSetup(entries, params));
+}
+
+PST_EXPORT int io_uring_register(unsigned fd, unsigned operation, const void* argument,
+                                 unsigned count) {
+  const int done = real.io_uring_register(fd, operation, argument, count);
+  if (g_rings) UringRegistered(operation, argument, done);
+  return done;
 }
 
 PST_EXPORT int io_uring_enter(unsigned fd, unsigned submit, unsigned wait, unsigned flags,

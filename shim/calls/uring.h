@@ -34,8 +34,11 @@ PST_COLD long UringSetup(unsigned entries, io_uring_params* params);
 extern bool g_rings;
 PST_COLD void UringMapped(int fd, int64_t offset, void* at);
 
-// Before io_uring_enter: the entries that wait in the ring `fd` (in all, where `registered` says
-// that it is an index instead).
+// After io_uring_register, which did `count` of them: the calling thread's indexes of rings.
+PST_COLD void UringRegistered(unsigned operation, const void* argument, long count);
+
+// Before io_uring_enter: the entries that wait in the ring `fd` (`registered`: the thread's index of
+// it).
 PST_COLD void UringEnter(int fd, bool registered);
 
 }  // namespace penstock

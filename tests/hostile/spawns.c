@@ -125,7 +125,89 @@ static void spawn_late(void) {
   spawn("relative to where one stands then", "/bin/cat", cat);
   (void)!chdir("/");
   spawn("relative to nowhere", "/bin/cat", cat);
+  // A relative name that is a link, from here and from where a step before leads.
+  (void)!symlink(at("tree"), link);
+  const char* name = strrchr(link, '/') + 1;
+  char below[200];
+  snprintf(below, sizeof below, "%s/one", name);
+  begin();
+  posix_spawn_file_actions_addopen(&actions, 0, below, O_RDONLY, 0);
+  (void)!chdir("/tmp");
+  spawn("a relative link", "/bin/cat", cat);
+  (void)!chdir("/");
+  begin();
+  posix_spawn_file_actions_addchdir_np(&actions, "/tmp");
+  posix_spawn_file_actions_addopen(&actions, 0, below, O_RDONLY, 0);
+  spawn("a link below chdir", "/bin/cat", cat);
+  unlink(link);
+}
+
+// A signal while the child is being made is the default's there, and the handler's here.
+static int* handled;
+static pid_t parent;
+static char pipe_name[100];
+static void handle(int number) { handled[getpid() != parent]++; }
+static void* signal_all(void* unused) {
+  usleep(500000);
+  kill(0, SIGUSR1);
+  close(open(pipe_name, O_WRONLY));
+  return NULL;
+}
+
+static void signalled_child(void) {
+  char* cat[] = {"cat", NULL};
+  pthread_t thread;
+  setpgid(0, 0);
+  parent = getpid();
+  snprintf(pipe_name, sizeof pipe_name, "/tmp/penstock-spawn-%d", (int)parent);
+  mkfifo(pipe_name, 0600);
+  handled = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+  sigaction(SIGUSR1, &(struct sigaction){.sa_handler = handle, .sa_flags = SA_RESTART}, NULL);
+  posix_spawn_file_actions_init(&actions);
+  posix_spawn_file_actions_addopen(&actions, 0, at("small"), O_RDONLY, 0);
+  posix_spawn_file_actions_addopen(&actions, 9, pipe_name, O_RDONLY, 0);
+  pthread_create(&thread, NULL, signal_all, NULL);
+  spawn("signalled", "/bin/cat", cat);
+  pthread_join(thread, NULL);
+  unlink(pipe_name);
+  printf("handled here %d, there %d\n", handled[0], handled[1]);
+}
+
+static void spawn_signalled(void) { IN_CHILD(signalled_child()); }
+
+// Ids are given back in the child while the parent's threads come and go.
+static volatile int over;
+static void* nothing(void* unused) { return unused; }
+static void* make_threads(void* unused) {
+  while (!over) {
+    pthread_t thread;
+    if (pthread_create(&thread, NULL, nothing, NULL) == 0) pthread_join(thread, NULL);
+  }
+  return NULL;
+}
+
+static void spawn_resets_ids(void) {
+  char* run[] = {"true", NULL};
+  pthread_t threads[4];
+  posix_spawnattr_t attributes;
+  int bad = 0;
+  posix_spawnattr_init(&attributes);
+  posix_spawnattr_setflags(&attributes, POSIX_SPAWN_RESETIDS);
+  posix_spawn_file_actions_init(&actions);
+  posix_spawn_file_actions_addopen(&actions, 0, at("small"), O_RDONLY, 0);
+  for (int i = 0; i < 4; i++) pthread_create(&threads[i], NULL, make_threads, NULL);
+  for (int i = 0; i < 200; i++) {
+    pid_t pid;
+    int status = -1;
+    if (posix_spawn(&pid, "/bin/true", &actions, &attributes, run, environ) == 0)
+      waitpid(pid, &status, 0);
+    bad += status != 0;
+  }
+  over = 1;
+  for (int i = 0; i < 4; i++) pthread_join(threads[i], NULL);
+  SHOW(bad);
 }
 
 const struct hostile_case spawn_cases[] = {
-    {"spawn_actions", spawn_actions}, {"spawn_late", spawn_late}, {NULL, NULL}};
+    {"spawn_actions", spawn_actions}, {"spawn_late", spawn_late},
+    {"spawn_signalled", spawn_signalled}, {"spawn_resets_ids", spawn_resets_ids}, {NULL, NULL}};

@@ -146,7 +146,22 @@ static void buffers(void) {
   SHOW(fcloseall());
 }
 
+// Standard input that an open put there, by a link from outside.
+static void input_by_link(void) {
+  char link[100];
+  snprintf(link, sizeof link, "/tmp/penstock-input-%d", (int)getpid());
+  (void)!symlink(at("small"), link);
+  close(0);
+  SHOW(open(link, O_RDONLY));
+  unlink(link);
+  SHOW(getchar());
+  char line[100];
+  SHOW(fgets(line, sizeof line, stdin) != NULL);
+  printf("%s", line);
+}
+
 const struct hostile_case stream_cases[] = {{"reopened", reopened},
+                                            {"input_by_link", input_by_link},
                                             {"wide_streams", wide_streams},
                                             {"shared_stream", shared_stream},
                                             {"buffers", buffers},

@@ -66,6 +66,41 @@ static void cancel_readers(void) {
   }
 }
 
+// A thread that is cancelled in a stream's read gives the stream's lock back on its way out.
+static FILE* stream;
+static void* get_for_ever(void* argument) {
+  pthread_cleanup_push(note_cleanup, NULL);
+  started = 1;
+  for (;;) {
+    if (fgetc(stream) == EOF) rewind(stream);
+  }
+  pthread_cleanup_pop(0);
+  return NULL;
+}
+
+static void cancel_streams(void) {
+  for (int i = 0; i < 10; i++) {
+    pthread_t thread;
+    void* result = NULL;
+    cleaned = started = 0;
+    stream = fopen(at("numbers"), "r");
+    pthread_create(&thread, NULL, get_for_ever, NULL);
+    while (!started) sched_yield();
+    usleep(2000);
+    pthread_cancel(thread);
+    pthread_join(thread, &result);
+    if (result != PTHREAD_CANCELED || cleaned != 1) printf("round %d: not cleaned\n", i);
+    if (ftrylockfile(stream) != 0) {
+      printf("round %d: still locked\n", i);
+      return;
+    }
+    funlockfile(stream);
+    rewind(stream);
+    SHOW(fgetc(stream));
+    fclose(stream);
+  }
+}
+
 static void* read_cold(void* argument) {
   char b[4096];
   pthread_cleanup_push(note_cleanup, NULL);
@@ -241,5 +276,6 @@ static void sixty_four(void) {
 
 const struct hostile_case thread_cases[] = {
     {"cancel_readers", cancel_readers}, {"cancel_misses", cancel_misses},
+    {"cancel_streams", cancel_streams},
     {"small_stacks", small_stacks},     {"small_signal_stack", small_signal_stack},
     {"sixty_four", sixty_four},         {NULL, NULL}};

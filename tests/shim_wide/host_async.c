@@ -72,6 +72,9 @@ static void kernel_aio(void) {
 /* A ring made by hand, as fio and libuv make theirs. */
 static struct {
   int fd;
+  unsigned enter_flags;
+  char* queue;
+  size_t queue_bytes, entries_bytes;
   unsigned *head, *tail, *mask, *array, *done_head, *done_tail, *done_mask;
   struct io_uring_sqe* entries;
   struct io_uring_cqe* done;
@@ -82,8 +85,10 @@ static int make_ring(unsigned flags) {
   ring.fd = syscall(SYS_io_uring_setup, 32, &params);
   if (ring.fd < 0) return -errno;
   size_t bytes = params.sq_off.array + params.sq_entries * 4, more = params.cq_off.cqes + params.cq_entries * 16;
-  char* queue = mmap(NULL, bytes > more ? bytes : more, PROT_READ | PROT_WRITE, MAP_SHARED, ring.fd, IORING_OFF_SQ_RING);
-  ring.entries = (void*)syscall(SYS_mmap, NULL, params.sq_entries * sizeof *ring.entries, PROT_READ | PROT_WRITE, MAP_SHARED,
+  ring.enter_flags = 0, ring.queue_bytes = bytes > more ? bytes : more;
+  ring.entries_bytes = params.sq_entries * sizeof *ring.entries;
+  char* queue = ring.queue = mmap(NULL, ring.queue_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, ring.fd, IORING_OFF_SQ_RING);
+  ring.entries = (void*)syscall(SYS_mmap, NULL, ring.entries_bytes, PROT_READ | PROT_WRITE, MAP_SHARED,
                                 ring.fd, IORING_OFF_SQES);
   ring.head = (void*)(queue + params.sq_off.head), ring.tail = (void*)(queue + params.sq_off.tail);
   ring.mask = (void*)(queue + params.sq_off.ring_mask), ring.array = (void*)(queue + params.sq_off.array);
@@ -101,7 +106,7 @@ static void put(struct io_uring_sqe entry) {
 
 /* Submits what was put and gives the results by user_data. */
 static void go(int* results, int count) {
-  long done = syscall(SYS_io_uring_enter, ring.fd, count, count, IORING_ENTER_GETEVENTS, NULL, 0);
+  long done = syscall(SYS_io_uring_enter, ring.fd, count, count, IORING_ENTER_GETEVENTS | ring.enter_flags, NULL, 0);
   if (done != count) printf("entered %ld of %d\n", done, count);
   for (int i = 0; i < count; i++) {
     struct io_uring_cqe* one = &ring.done[*ring.done_head & *ring.done_mask];
@@ -209,6 +214,25 @@ void ring_case(void) {
     struct io_uring_sqe move = {.opcode = IORING_OP_SPLICE, .fd = pipes[1], .off = -1ull, .splice_off_in = 100, .len = 2000, .splice_fd_in = fd};
     show_bytes("spliced", buffers[0], only(move) > 0 ? read(pipes[0], buffers[0], 2000) : -1);
   }
+  /* A ring that is gone, its number another file's, and one that is entered by its registered index. */
+  int gone = ring.fd;
+  mmap(ring.queue, ring.queue_bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+  mmap(ring.entries, ring.entries_bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+  close(gone);
+  SHOW(open("/dev/null", O_RDONLY) >= 0);
+  while (fcntl(gone, F_GETFD) < 0 && dup(0) >= 0) continue;
+  made = make_ring(0);
+  struct { uint32_t offset, unused; uint64_t data; } index = {~0u, 0, ring.fd};
+  if (syscall(SYS_io_uring_register, ring.fd, 20 /* IORING_REGISTER_RING_FDS */, &index, 1) == 1)
+    ring.fd = index.offset, ring.enter_flags = 1 << 4 /* IORING_ENTER_REGISTERED_RING */;
+  int by_index = only(opening(at("small"), O_RDONLY));
+  printf("by a registered ring: %d %s\n", made, name_of(by_index));
+  show_rest("by a registered ring", by_index);
+  int only_path = open(at("small"), O_PATH);
+  SHOW(only_path >= 0);
+  SHOW(fstat(only_path, &st));
+  SHOW(st.st_size);
+  SHOW(read(only_path, buffers[0], 10));
   printf("poll: %s\n", name_of(only((struct io_uring_sqe){.opcode = IORING_OP_POLL_ADD, .fd = fd, .poll_events = POLLIN})));
   if (mounted) {
     printf("closing\n");

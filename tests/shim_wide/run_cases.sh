@@ -54,7 +54,18 @@ if [ $# = 0 ]; then
       grep -v 'local disk' >"$work/got"
     cmp -s "$work/want" "$work/got" || { failed=$((failed + 1)); echo "shim_wide: liburing $polled differs"; diff "$work/want" "$work/got"; }
   done
+  # Spawned programs, whose files lie behind a link into it.
+  mkdir "$work/links" && ln -s "$data" "$work/links/shown" && ln -s "$work/hidden" "$work/links/covered"
+  "$host" spawn "$work/links/shown" plain >"$work/want" 2>&1
+  timeout 60 "$penstock" run -c "$work/hidden.toml" -- "$host" spawn "$work/links/covered" mount 2>&1 |
+    grep -v 'local disk' >"$work/got"
+  cmp -s "$work/want" "$work/got" || { failed=$((failed + 1)); echo "shim_wide: spawn by a link differs"; diff "$work/want" "$work/got"; }
   "$penstock" stop -c "$work/hidden.toml" --force >/dev/null 2>&1
+  # A ring's names behind a link that leads nowhere for the kernel.
+  ln -s "$mount" "$work/links/mount"
+  "$host" ring "$work/links/shown" plain >"$work/want" 2>&1
+  timeout 60 "$penstock" run -c "$work/job.toml" -- "$host" ring "$work/links/mount" plain >"$work/got" 2>&1
+  cmp -s "$work/want" "$work/got" || { failed=$((failed + 1)); echo "shim_wide: a ring by a link differs"; diff "$work/want" "$work/got"; }
 fi
 # A program of another libc.
 if [ $# = 0 ] && command -v musl-gcc >/dev/null; then
