@@ -243,6 +243,10 @@ class HttpClient::Impl {
     } else {
       transfer = HttpTransfer::Make(limits_, share_);
     }
+    if (!limits_.http2) {  // whose connections have to say something at any time
+      if (transfer != nullptr) events_.Prepare(transfer->handle());
+      events_.DropSpoiled();
+    }
     exchange->Prepare();
     exchange->sent_ns = now_ns;
     exchanges_.fetch_add(1, std::memory_order_relaxed);

@@ -2,6 +2,7 @@
 
 #include <poll.h>
 #include <sys/eventfd.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -15,16 +16,19 @@ namespace penstock::origin {
 SocketEvents::~SocketEvents() {
   if (epoll_fd_ >= 0) close(epoll_fd_);
   if (wake_fd_ >= 0) close(wake_fd_);
+  if (idle_fd_ >= 0) close(idle_fd_);
 }
 
 Result<void> SocketEvents::Attach(CURLM* multi) {
   multi_ = multi;
   epoll_fd_ = epoll_create1(EPOLL_CLOEXEC);
   wake_fd_ = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+  idle_fd_ = epoll_create1(EPOLL_CLOEXEC);
   epoll_event event{};
   event.events = EPOLLIN;
   event.data.fd = wake_fd_;
-  if (epoll_fd_ < 0 || wake_fd_ < 0 || epoll_ctl(epoll_fd_, EPOLL_CTL_ADD, wake_fd_, &event) != 0) {
+  if (epoll_fd_ < 0 || wake_fd_ < 0 || idle_fd_ < 0 ||
+      epoll_ctl(epoll_fd_, EPOLL_CTL_ADD, wake_fd_, &event) != 0) {
     const Error error = ErrnoError(errno, "http: epoll");
     if (epoll_fd_ >= 0) close(std::exchange(epoll_fd_, -1));  // Wait() then only naps
     return std::unexpected(error);
@@ -36,19 +40,48 @@ Result<void> SocketEvents::Attach(CURLM* multi) {
   return {};
 }
 
+void SocketEvents::Prepare(CURL* easy) {
+  curl_easy_setopt(easy, CURLOPT_CLOSESOCKETFUNCTION, &SocketEvents::OnClose);
+  curl_easy_setopt(easy, CURLOPT_CLOSESOCKETDATA, this);
+}
+
 int SocketEvents::OnSocket(CURL*, curl_socket_t socket, int what, void* self, void*) {
   auto* events = static_cast<SocketEvents*>(self);
-  if (what == CURL_POLL_REMOVE) {  // it may be closed already
+  epoll_event event{};
+  event.data.fd = socket;
+  if (what == CURL_POLL_REMOVE) {  // idle from now on, or about to be closed
     (void)epoll_ctl(events->epoll_fd_, EPOLL_CTL_DEL, socket, nullptr);
+    event.events = EPOLLIN | EPOLLRDHUP;
+    (void)epoll_ctl(events->idle_fd_, EPOLL_CTL_ADD, socket, &event);
     return 0;
   }
-  epoll_event event{};
+  (void)epoll_ctl(events->idle_fd_, EPOLL_CTL_DEL, socket, nullptr);
   if ((what & CURL_POLL_IN) != 0) event.events |= EPOLLIN;
   if ((what & CURL_POLL_OUT) != 0) event.events |= EPOLLOUT;
-  event.data.fd = socket;
   const bool set = epoll_ctl(events->epoll_fd_, EPOLL_CTL_ADD, socket, &event) == 0 ||
                    epoll_ctl(events->epoll_fd_, EPOLL_CTL_MOD, socket, &event) == 0;
   return set ? 0 : -1;  // libcurl ends the transfers
+}
+
+// A child that is just being made may hold the connection: closing alone would not end its watch.
+int SocketEvents::OnClose(void* self, curl_socket_t socket) {
+  auto* events = static_cast<SocketEvents*>(self);
+  (void)epoll_ctl(events->idle_fd_, EPOLL_CTL_DEL, socket, nullptr);
+  (void)epoll_ctl(events->epoll_fd_, EPOLL_CTL_DEL, socket, nullptr);
+  return close(socket);
+}
+
+void SocketEvents::DropSpoiled() {
+  std::array<epoll_event, kEventsAtOnce> spoiled;
+  const int count = epoll_wait(idle_fd_, spoiled.data(), kEventsAtOnce, 0);
+  for (int i = 0; i < count; ++i) {
+    const int socket = spoiled[static_cast<std::size_t>(i)].data.fd;
+    (void)epoll_ctl(idle_fd_, EPOLL_CTL_DEL, socket, nullptr);
+    (void)shutdown(socket, SHUT_RDWR);  // nothing more comes in
+    char bytes[4096];
+    while (recv(socket, bytes, sizeof bytes, MSG_DONTWAIT) > 0) {
+    }
+  }
 }
 
 int SocketEvents::OnTimer(CURLM*, long timeout_ms, void* self) {
