@@ -34,7 +34,7 @@ BUDGET_TOKENS, BUDGET_PER_SECOND, BUDGET_PER_SUCCESS, MAX_TRIES = 64, 4, 0.1, 5
 MAX_CONNECTIONS = 16
 ARENA_MIB = 64
 
-MARGIN_S = 3.0          # for scheduling on a busy machine, beside every deadline
+MARGIN_S = 5.0          # for scheduling on a busy machine, beside every deadline
 RECOVERED_S = 1.5       # a cold read after the fault has gone
 KEPT_MIB = 32           # what the sidecar's own memory may have grown by
 
