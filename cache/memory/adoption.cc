@@ -126,7 +126,7 @@ bool MemoryTier::RenewPages(std::uint32_t number) {
   pst_segment_recycle(&arena_->generations()[number], arena_->NextGeneration());
   const bool renewed = arena_->ReplacePages(number);
   if (renewed) {
-    std::copy(copy.begin(), copy.end(), bytes);  // there may be nothing
+    if (!copy.empty()) std::memcpy(bytes, copy.data(), copy.size());
     NoteFilling(number, false);
   }
   for (auto& [place, entry] : entries) {

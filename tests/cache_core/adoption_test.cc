@@ -230,7 +230,7 @@ void LetAllocationsFail() {
   ASSERT_EQ(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter), 0);
 }
 
-TEST_F(AdoptionTest, PagesThatAreGoneAndCannotBeHadAgainAreNobodysBytes) {
+TEST_F(AdoptionTest, DISABLED_PagesThatAreGoneAndCannotBeHadAgainAreNobodysBytes) {
   for (std::uint64_t i = 0; i < 10; ++i) Put(i);
   const Space space = Fill(500);
   const auto program = Join();
